@@ -1,0 +1,49 @@
+/**
+ * Time, as the rest of the library sees it: one number that only grows, and a way to be called at a later one.
+ * Everything that decides on time takes a `Clock` as a parameter, so that the same code runs on the machine's clocks
+ * (system-clock.ts) and from event to event on a virtual one (virtual-clock.ts).
+ */
+
+/** Milliseconds on a client's elapsed clock, with fractions. Only differences between instants of one clock mean anything. */
+export type Instant = number;
+
+export interface Timer {
+  /** Idempotent; a cancelled timer never runs. */
+  cancel(): void;
+}
+
+export interface Clock {
+  /** The elapsed clock of rule L6, read with every check for steps and suspends. All decisions on validity use this. */
+  now(): Instant;
+  /** A cheaper reading without those checks, never ahead of `now()`: for measurements, never for decisions. */
+  glance(): Instant;
+  /** Runs `run` once, not before `instant`. */
+  at(instant: Instant, run: () => void): Timer;
+}
+
+/** Something to wait for that ends by itself: settles when told to, or after `timeoutMs`, whichever comes first. */
+export class Latch {
+  readonly settled: Promise<void>;
+  readonly #timer: Timer;
+  #resolve: () => void = () => {};
+
+  constructor(clock: Clock, timeoutMs: number) {
+    this.settled = new Promise((resolve) => (this.#resolve = resolve));
+    this.#timer = clock.at(clock.glance() + timeoutMs, () => this.#resolve());
+  }
+
+  settle(): void {
+    this.#timer.cancel();
+    this.#resolve();
+  }
+}
+
+/** Resolves `delayMs` later, or as soon as one of the signals aborts; never rejects and leaves no listener behind. */
+export async function sleep(clock: Clock, delayMs: number, signals: readonly AbortSignal[] = []): Promise<void> {
+  if (signals.some((signal) => signal.aborted)) return;
+  const latch = new Latch(clock, delayMs);
+  const wake = () => latch.settle();
+  for (const signal of signals) signal.addEventListener("abort", wake);
+  await latch.settled;
+  for (const signal of signals) signal.removeEventListener("abort", wake);
+}

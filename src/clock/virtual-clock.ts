@@ -1,0 +1,54 @@
+/**
+ * A clock that stands still until told to go on, and then goes from event to event: ten seconds of leases and timeouts pass in
+ * microseconds, in the same order every time. For tests and simulations of the code that production runs.
+ */
+import type { Clock, Instant, Timer } from "./clock.ts";
+import { TimerQueue } from "./timer-queue.ts";
+
+export class VirtualClock implements Clock {
+  readonly #queue = new TimerQueue();
+  #now: Instant;
+
+  constructor(start: Instant = 0) {
+    this.#now = start;
+  }
+
+  now(): Instant {
+    return this.#now;
+  }
+
+  glance(): Instant {
+    return this.#now;
+  }
+
+  at(instant: Instant, run: () => void): Timer {
+    return this.#queue.add(instant, run);
+  }
+
+  /** How many timers wait; zero after everything was closed. */
+  get pending(): number {
+    return this.#queue.size;
+  }
+
+  /** Lets `ms` pass, event by event; between events everything that promises have set off runs to its end. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await settled();
+    for (let next = this.#queue.next(); next !== undefined && next <= end; next = this.#queue.next()) {
+      this.#now = Math.max(this.#now, next);
+      this.#queue.takeDue(this.#now)?.();
+      await settled();
+    }
+    this.#now = end;
+  }
+
+  /** Time passes and nobody is told: an event loop that was blocked, or a process that was stopped. Timers run late, on `advance`. */
+  skip(ms: number): void {
+    this.#now += ms;
+  }
+}
+
+/** All microtasks run before a macrotask does. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,175 @@
+/**
+ * Every error this library makes: a code for programs, a sentence for people, and what each node said. Contention has a code of
+ * its own, so that "somebody holds it" is never mistaken for "the nodes cannot be reached".
+ */
+
+/** What one node said in an attempt, in words made for a person at three in the morning. */
+export interface NodeReport {
+  /** Address of the node, without credentials. */
+  readonly node: string;
+  /** `unanswered`: the decision fell before this node spoke. */
+  readonly verdict: "granted" | "refused" | "faulted" | "unanswered";
+  /** Stable word for programs, e.g. `held`, `quarantined`, `timeout`, `unreachable`. */
+  readonly reason: string;
+  /** The same for people, with whom and how long. */
+  readonly detail: string;
+  /** Milliseconds from question to answer; undefined where none came. */
+  readonly latencyMs: number | undefined;
+  /** Who holds the key on this node, where it said so. */
+  readonly holder?: string;
+  /** For how much longer, in ms. */
+  readonly remainingMs?: number;
+}
+
+export type HoldfastErrorCode =
+  | "ACQUIRE_TIMEOUT"
+  | "QUORUM_UNREACHABLE"
+  | "LEASE_LOST"
+  | "CONFIG_INVALID"
+  | "OPTION_RANGE"
+  | "LOCKER_CLOSED";
+
+/** The key stayed held by others (or split between contenders) until `waitMs` was over. */
+export class AcquireTimeoutError extends Error {
+  override readonly name = "AcquireTimeoutError";
+  readonly code = "ACQUIRE_TIMEOUT" satisfies HoldfastErrorCode;
+  readonly keys: readonly string[];
+  /** What each node said in the last attempt. */
+  readonly nodes: readonly NodeReport[];
+  readonly attempts: number;
+  readonly waitedMs: number;
+
+  constructor(keys: readonly string[], nodes: readonly NodeReport[], attempts: number, waitedMs: number) {
+    super(
+      `${quoted(keys)} could not be acquired within ${Math.round(waitedMs)} ms (${counted(attempts, "attempt")}):${listed(nodes)}`,
+    );
+    this.keys = keys;
+    this.nodes = nodes;
+    this.attempts = attempts;
+    this.waitedMs = waitedMs;
+  }
+}
+
+/** Too few nodes could vote, so nobody can have the lock now: nodes down, hung, excluded or in quarantine. */
+export class QuorumUnreachableError extends AggregateError {
+  override readonly name = "QuorumUnreachableError";
+  readonly code = "QUORUM_UNREACHABLE" satisfies HoldfastErrorCode;
+  readonly nodes: readonly NodeReport[];
+  /** How many nodes must vote for it. */
+  readonly quorum: number;
+
+  constructor(what: string, quorum: number, nodes: readonly NodeReport[]) {
+    const able = nodes.filter(canVote).length;
+    super(
+      nodes.filter((node) => !canVote(node)).map((node) => new Error(`${node.node}: ${node.detail}`)),
+      `${what}: ${quorum} of ${nodes.length} nodes must vote and ${able} can:${listed(nodes)}`,
+    );
+    this.nodes = nodes;
+    this.quorum = quorum;
+  }
+}
+
+export type LossCause =
+  /** Extensions did not reach a quorum in time; signalled before the validity ends. */
+  | "expired"
+  /** A quorum of nodes said that they no longer hold the lock. */
+  | "gone"
+  /** `maxHoldMs` is used up. */
+  | "max-hold"
+  /** The locker was closed while the lease was held. */
+  | "closed";
+
+/** The lease is no longer ours, or is about to end and cannot be kept. Also the reason of `lease.signal`. */
+export class LeaseLostError extends Error {
+  override readonly name = "LeaseLostError";
+  readonly code = "LEASE_LOST" satisfies HoldfastErrorCode;
+  readonly keys: readonly string[];
+  readonly fence: number;
+  readonly lossCause: LossCause;
+  /** What each node said to the last extension, where one was tried. */
+  readonly nodes: readonly NodeReport[];
+
+  constructor(
+    lease: { readonly keys: readonly string[]; readonly fence: number },
+    lossCause: LossCause,
+    nodes: readonly NodeReport[] = [],
+    options?: ErrorOptions,
+  ) {
+    super(`lease on ${quoted(lease.keys)} (fence ${lease.fence}) lost: ${LOSSES[lossCause]}${listed(nodes)}`, options);
+    this.keys = lease.keys;
+    this.fence = lease.fence;
+    this.lossCause = lossCause;
+    this.nodes = nodes;
+  }
+}
+
+const LOSSES: Record<LossCause, string> = {
+  expired: "its validity ends and it was not extended in time",
+  gone: "a quorum of nodes no longer holds it",
+  "max-hold": "maxHoldMs is used up",
+  closed: "the locker was closed",
+};
+
+/** The configuration cannot be right, whatever happens later: the wrong kind of value, one server under two addresses, a Cluster client. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly code = "CONFIG_INVALID" satisfies HoldfastErrorCode;
+}
+
+/** An option out of its range, or at odds with another; names option, rule and value. */
+export class OptionRangeError extends RangeError {
+  override readonly name = "OptionRangeError";
+  readonly code = "OPTION_RANGE" satisfies HoldfastErrorCode;
+  readonly option: string;
+
+  constructor(option: string, rule: string, value: unknown) {
+    super(`${option} must ${rule}, got ${shown(value)}`);
+    this.option = option;
+  }
+}
+
+/** The locker was closed before or while this was asked of it. */
+export class LockerClosedError extends Error {
+  override readonly name = "LockerClosedError";
+  readonly code = "LOCKER_CLOSED" satisfies HoldfastErrorCode;
+
+  constructor() {
+    super("the locker is closed");
+  }
+}
+
+function quoted(keys: readonly string[]): string {
+  return keys.map((key) => JSON.stringify(key)).join(", ");
+}
+
+function counted(n: number, word: string): string {
+  return `${n} ${word}${n === 1 ? "" : "s"}`;
+}
+
+function listed(nodes: readonly NodeReport[]): string {
+  return nodes.map((node) => `\n  ${node.node}  ${node.detail}${latency(node)}`).join("");
+}
+
+function latency({ latencyMs }: NodeReport): string {
+  return latencyMs === undefined ? "" : ` (${latencyMs.toFixed(1)} ms)`;
+}
+
+/** A node that grants, or refuses for a reason that lies with the key and not with the node. */
+function canVote({ verdict, reason }: NodeReport): boolean {
+  return verdict === "granted" || verdict === "unanswered" || (verdict === "refused" && ABOUT_THE_KEY.has(reason));
+}
+
+/** Refusals that say something about the key; all others are about the node. */
+export const ABOUT_THE_KEY: ReadonlySet<string> = new Set(["held", "stale", "missing"]);
+
+/** User input in a message: short, on one line, whatever it was. */
+export function shown(value: unknown): string {
+  const text = typeof value === "string" ? JSON.stringify(value) : printed(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function printed(value: unknown): string {
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  if (typeof value === "function") return "a function";
+  return String(value);
+}

@@ -1,0 +1,174 @@
+/**
+ * A lock this client was granted, and what the protocol allows with it: extend it (L3, L4, E2), ask the nodes about it, release it
+ * (L5). The same object undoes an attempt that failed (C5), since the nodes cannot tell the two apart.
+ */
+import { type Instant, Latch } from "../clock/clock.ts";
+import { surelyExpiredMs, ttlForValidityMs, validityMs } from "../clock/validity.ts";
+import type { Ballot } from "../electorate.ts";
+import type { Claim, ReleaseReport, Renewal } from "../grantor.ts";
+import type { ReleaseRequest, Request, Vote } from "../node/lock-node.ts";
+import { tauUs, type GrantorContext } from "./context.ts";
+import { reportsOf } from "./report.ts";
+import { Standings } from "./standings.ts";
+
+export class ProtocolClaim implements Claim {
+  readonly keys: readonly string[];
+  readonly holder: string;
+  readonly fence: number;
+  readonly #context: GrantorContext;
+  readonly #standings: Standings;
+  /** Carried by releases, so that late top-ups are refused too (L4). */
+  #largestProposal: number;
+  #ttlMs = 0;
+  #extendedAt: Instant = -Infinity;
+  #validUntil: Instant = -Infinity;
+  /** By then no node holds it, whatever was lost on the way. */
+  #expiresBy: Instant = -Infinity;
+
+  constructor(context: GrantorContext, keys: readonly string[], holder: string, fence: number) {
+    this.#context = context;
+    this.#standings = new Standings(context.electorate.nodes.length);
+    this.keys = keys;
+    this.holder = holder;
+    this.fence = fence;
+    this.#largestProposal = fence;
+  }
+
+  get ttlMs(): number {
+    return this.#ttlMs;
+  }
+
+  get extendedAt(): Instant {
+    return this.#extendedAt;
+  }
+
+  get validUntil(): Instant {
+    return this.#validUntil;
+  }
+
+  /** The votes of the acquire that was asked at `t0`. */
+  found(ballot: Ballot, t0: Instant, ttlMs: number): void {
+    this.#count(ballot);
+    this.#expiresBy = t0 + surelyExpiredMs(ttlMs, this.#context.rules);
+    this.#promise(t0, ttlMs, t0 + validityMs(ttlMs, this.#context.rules));
+  }
+
+  /** One vote, in time or after the verdict: a late grant holds the lock all the same. */
+  hear(index: number, vote: Vote): void {
+    this.#standings.hear(index, vote);
+    if (vote.kind === "refused" && (vote.reason === "held" || vote.reason === "stale")) {
+      this.#context.proposals.learn(this.keys, vote.fence);
+    }
+  }
+
+  async extend(ttlMs: number): Promise<Renewal> {
+    const { clock, electorate, rules } = this.#context;
+    const t0 = clock.now();
+    const remainingMs = this.#validUntil - t0;
+    if (remainingMs <= 0) return { kind: "lost", cause: "expired", reports: () => [] };
+    // A shorter ttl would shorten what was promised, on some nodes only.
+    const fullTtlMs = Math.min(Math.max(ttlMs, ttlForValidityMs(remainingMs, rules)), rules.maxTtlMs);
+    const known = this.#standings.holders(); // E2: before the round begins
+    this.#expiresBy = Math.max(this.#expiresBy, t0 + surelyExpiredMs(fullTtlMs, rules));
+
+    const ballot = await electorate.poll({
+      request: this.#extensionRequests(fullTtlMs, t0),
+      counts: (index) => known[index] === true,
+      timeoutMs: Math.min(rules.nodeTimeoutMs, remainingMs / 2),
+      late: (index, vote) => this.hear(index, vote),
+    });
+    this.#count(ballot);
+    const reports = () => reportsOf(electorate.nodes, ballot, this.keys);
+    // L3: a renewal that completes after the old validity says nothing about the time between.
+    if (clock.now() >= this.#validUntil) return { kind: "lost", cause: "expired", reports };
+    if (ballot.won) {
+      this.#promise(t0, fullTtlMs, Math.max(this.#validUntil, t0 + validityMs(fullTtlMs, rules)));
+      return { kind: "renewed" };
+    }
+    return this.#standings.isGoneFrom(electorate.quorum) ? { kind: "lost", cause: "gone", reports } : { kind: "unknown", reports };
+  }
+
+  async release(): Promise<ReleaseReport> {
+    const { clock, electorate, rules } = this.#context;
+    const wasValid = clock.now() < this.#validUntil;
+    const asked = this.#standings.possible().length;
+    const needed = Math.min(electorate.quorum, asked);
+    const latch = new Latch(clock, rules.nodeTimeoutMs);
+    let answered = 0;
+    let confirmed = 0;
+    if (asked === 0) latch.settle();
+    this.undo((vote) => {
+      answered++;
+      if (vote.kind === "granted") confirmed++;
+      if (confirmed >= needed || answered === asked) latch.settle();
+    });
+    await latch.settled;
+    const uncertain = this.#standings.possible().map((index) => electorate.nodes[index]?.name ?? "");
+    if (!wasValid) return { outcome: "expired", uncertain };
+    return { outcome: confirmed >= needed ? "released" : "uncertain", uncertain };
+  }
+
+  async verify(): Promise<"held" | "lost" | "unknown"> {
+    const { clock, electorate, rules } = this.#context;
+    const latch = new Latch(clock, rules.nodeTimeoutMs);
+    let held = 0;
+    let gone = 0;
+    for (const node of electorate.nodes) {
+      node.inspect(this.keys, (seen) => {
+        if ("kind" in seen) return;
+        if (seen.keys.every((key) => key.holder === this.holder)) held++;
+        else gone++;
+        if (Math.max(held, gone) >= electorate.quorum) latch.settle();
+      });
+    }
+    await latch.settled;
+    if (clock.now() >= this.#validUntil || gone >= electorate.quorum) return "lost";
+    return held >= electorate.quorum ? "held" : "unknown";
+  }
+
+  /**
+   * C5: a release to every node where the lock is or may still arrive, at once, behind the acquire on its connection; and again
+   * until it is surely gone. A node that refused, or was never reached, has nothing to forget.
+   */
+  undo(heard: (vote: Vote) => void = () => {}): void {
+    const request: ReleaseRequest = { op: "release", keys: this.keys, holder: this.holder, proposal: this.#largestProposal };
+    for (const index of this.#standings.possible()) {
+      this.#context.electorate.nodes[index]?.undo(request, this.#expiresBy, (vote) => {
+        if (vote.kind === "granted") this.#standings.free(index);
+        heard(vote);
+      });
+    }
+  }
+
+  /** EXTEND where it may be held; where it surely is not, an ACQUIRE of the same value with a fresh proposal (L4). */
+  #extensionRequests(ttlMs: number, t0: Instant): (index: number) => Request {
+    const { keys, holder } = this;
+    const tau = tauUs(this.#context, t0);
+    const extend: Request = { op: "extend", keys, holder, tauUs: tau, ttlMs };
+    let topUp: Request | undefined;
+    return (index) => {
+      if (this.#standings.of(index) !== "free") return extend;
+      topUp ??= { op: "acquire", keys, holder, proposal: this.#topUpProposal(tau), tauUs: tau, ttlMs };
+      return topUp;
+    };
+  }
+
+  #topUpProposal(tau: number): number {
+    const proposal = this.#context.proposals.next(this.keys, tau);
+    this.#largestProposal = Math.max(this.#largestProposal, proposal);
+    return proposal;
+  }
+
+  #count(ballot: Ballot): void {
+    ballot.votes.forEach((vote, index) => {
+      if (vote !== undefined) this.hear(index, vote);
+      else if (ballot.asked[index] === true) this.#standings.doubt(index);
+    });
+  }
+
+  #promise(askedAt: Instant, ttlMs: number, validUntil: Instant): void {
+    this.#extendedAt = askedAt;
+    this.#ttlMs = ttlMs;
+    this.#validUntil = validUntil;
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * The contract between those who want locks (waiting, leases) and the protocol that grants them (grant/): one attempt, and of
+ * what it grants an extension, a check and a release, each with its three-valued answer. Types only.
+ */
+import type { Instant } from "./clock/clock.ts";
+import type { NodeReport } from "./errors.ts";
+
+export interface AttemptRequest {
+  /** As on the nodes, prefix included. */
+  readonly keys: readonly string[];
+  readonly owner: string;
+  readonly ttlMs: number;
+  /** A grant with less validity left is given back. */
+  readonly minValidityMs: number;
+  /** Contenders meet at one node first (rule C7). */
+  readonly gated: boolean;
+}
+
+/** A granted attempt: what a lease rests on. Its times change as extensions succeed. */
+export interface Claim {
+  /** As on the nodes, prefix included. */
+  readonly keys: readonly string[];
+  /** v: `<owner>#<unique>`. */
+  readonly holder: string;
+  /** The fencing token; never changes. */
+  readonly fence: number;
+  /** Of the last acquire or extension that succeeded. */
+  readonly ttlMs: number;
+  /** When that one was asked for. */
+  readonly extendedAt: Instant;
+  readonly validUntil: Instant;
+
+  /** Never rejects, never shortens. */
+  extend(ttlMs: number): Promise<Renewal>;
+  /** Never rejects; settles within the node timeout. */
+  release(): Promise<ReleaseReport>;
+  /** Asks the nodes whether they hold it; never rejects. */
+  verify(): Promise<"held" | "lost" | "unknown">;
+}
+
+export type RefusalKind =
+  /** Another holder has it. */
+  | "held"
+  /** Several contenders took some nodes each, and none a quorum. */
+  | "split"
+  /** A larger token is needed; the next attempt knows it. */
+  | "stale"
+  /** Too few nodes can vote. */
+  | "unreachable"
+  /** Granted, but too late to be of use. */
+  | "slow";
+
+export interface Grant {
+  readonly kind: "granted";
+  readonly claim: Claim;
+  readonly reports: () => NodeReport[];
+}
+
+export interface Denial {
+  readonly kind: "denied";
+  readonly why: RefusalKind;
+  /** After this many ms so many nodes' locks will have expired that a quorum can be free; undefined where that is not known. */
+  readonly freeInMs: number | undefined;
+  /** A node's typical answering time in this attempt. */
+  readonly roundTripMs: number;
+  readonly reports: () => NodeReport[];
+}
+
+export type Renewal =
+  | { readonly kind: "renewed" }
+  /** Proven: a quorum of nodes does not hold it (`gone`), or its validity is over (`expired`). */
+  | { readonly kind: "lost"; readonly cause: "gone" | "expired"; readonly reports: () => NodeReport[] }
+  /** Not enough nodes said yes, not enough said no: the old validity stands. */
+  | { readonly kind: "unknown"; readonly reports: () => NodeReport[] };
+
+export interface ReleaseReport {
+  /**
+   * `released`: a quorum of nodes confirmed it within the validity. `expired`: the validity was over before; released all the
+   * same where it was left. `uncertain`: too few nodes confirmed in time; the others are told in the background until the ttl is over.
+   */
+  readonly outcome: "released" | "expired" | "uncertain";
+  /** Names of the nodes that may still hold the lock, until its ttl is over at the latest. */
+  readonly uncertain: readonly string[];
+}
+
+export interface Grantor {
+  /** Never rejects. */
+  attempt(request: AttemptRequest): Promise<Grant | Denial>;
+}

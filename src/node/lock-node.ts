@@ -1,0 +1,134 @@
+/**
+ * A node, as the rest of the library sees it: something that is asked and that votes. What a vote means for a lock is decided
+ * elsewhere; how the question travels (Redis, memory, a simulated network) is the implementation's affair.
+ */
+import type { Instant } from "../clock/clock.ts";
+
+/** Keys are those on the node, prefix included. Times with `Us` are microseconds of node time, and exact integers. */
+export type Request = AcquireRequest | ExtendRequest | ReleaseRequest;
+
+export interface AcquireRequest {
+  readonly op: "acquire";
+  readonly keys: readonly string[];
+  /** v: `<owner>#<unique>`, fresh for every attempt. */
+  readonly holder: string;
+  /** p: becomes the fence if the attempt wins. */
+  readonly proposal: number;
+  /** τ: the client's estimate of the nodes' time. */
+  readonly tauUs: number;
+  readonly ttlMs: number;
+}
+
+export interface ExtendRequest {
+  readonly op: "extend";
+  readonly keys: readonly string[];
+  readonly holder: string;
+  readonly tauUs: number;
+  readonly ttlMs: number;
+}
+
+export interface ReleaseRequest {
+  readonly op: "release";
+  readonly keys: readonly string[];
+  readonly holder: string;
+  /** The largest proposal the lease ever used: the tombstone of rule R2. */
+  readonly proposal: number;
+}
+
+/** Three-valued: a node grants, refuses, or does not answer properly. Nothing may turn the third into one of the others. */
+export type Vote = Granted | Refused | Faulted;
+
+export interface Granted {
+  readonly kind: "granted";
+  readonly nowUs: number;
+}
+
+export type Refused = { readonly kind: "refused"; readonly nowUs: number } & Refusal;
+
+export type Refusal =
+  /** N6: somebody else holds `keys[key]`. `fence` is the largest token accepted so far. */
+  | {
+      readonly reason: "held";
+      readonly key: number;
+      readonly holder: string;
+      readonly remainingMs: number;
+      readonly fence: number;
+    }
+  /** N5, N7: the proposal is not larger than `fence`. */
+  | { readonly reason: "stale"; readonly fence: number }
+  /** N8: the client's τ or p does not fit the node's clock (`nowUs`). */
+  | { readonly reason: "clock" }
+  /** N1: the node's present memory was not admitted by this client. */
+  | { readonly reason: "unadmitted" }
+  /** N2: admitted, but silent until everything it may have forgotten has expired. */
+  | { readonly reason: "quarantined"; readonly untilUs: number }
+  /** N3: longer than the ttl the quarantines are computed for. */
+  | { readonly reason: "ttl-too-long"; readonly maxTtlMs: number }
+  /** E1, E2: `keys[key]` is not held with our value; `holder` has it, or nobody. */
+  | { readonly reason: "missing"; readonly key: number; readonly holder: string | undefined };
+
+export interface Faulted {
+  readonly kind: "faulted";
+  readonly reason: "timeout" | "unreachable" | "excluded" | "not-admitted" | "backlog" | "error";
+  readonly detail: string;
+  /** False only if the request certainly never left: nothing can have happened on the node, now or later. */
+  readonly sent: boolean;
+}
+
+/** What `inspect` sees of one node. */
+export interface Sighting {
+  readonly nowUs: number;
+  readonly keys: readonly {
+    readonly holder: string | undefined;
+    readonly remainingMs: number;
+    readonly fence: number;
+  }[];
+  readonly marker: Marker | undefined;
+}
+
+/** The admission marker: what this memory of the node was admitted with (`holdfast:node`). */
+export interface Marker {
+  readonly incarnation: string;
+  readonly untilUs: number;
+  readonly floor: number;
+  readonly maxTtlMs: number;
+}
+
+export interface LockNode {
+  /** Address without credentials, for people. */
+  readonly name: string;
+  /** The same for all clients of a server (its run id), so that all agree on an order; undefined before the first contact. */
+  readonly identity: string | undefined;
+  /** True while the node could vote for all the client knows: a hint for the order of asking, never for safety. */
+  readonly isHealthy: boolean;
+
+  /** Calls `reply` exactly once and never synchronously; requests are executed in the order in which they were asked. */
+  ask(request: Request, reply: (vote: Vote) => void): void;
+  /**
+   * Asks for a release, and goes on asking over faults and reconnects until the node has executed it or `until` has come.
+   * `reply` gets the first vote only.
+   */
+  undo(request: ReleaseRequest, until: Instant, reply: (vote: Vote) => void): void;
+  inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void;
+}
+
+/** All nodes of one locker and their way from a connection to a vote. */
+export interface Fleet {
+  readonly nodes: readonly LockNode[];
+  /** Settles when a quorum of nodes can be asked, or every node has had its first chance: what a first attempt waits for. */
+  opened(): Promise<void>;
+  /** Settles when a quorum of nodes may vote, quarantines included. Rejects with the signal's reason, or with a ConfigError. */
+  ready(signal?: AbortSignal): Promise<void>;
+  /** Declares that no lock is outstanding anywhere: ends all quarantines (rule G4). Answers with the nodes that took it. */
+  init(): Promise<readonly FleetNodeState[]>;
+  state(): readonly FleetNodeState[];
+  /** A configuration that can never work, found out only by talking to the nodes; undefined while all is well. */
+  misconfigured(): Error | undefined;
+  close(): Promise<void>;
+}
+
+export interface FleetNodeState {
+  readonly node: string;
+  readonly state: "connecting" | "unreachable" | "excluded" | "unadmitted" | "quarantined" | "admitted";
+  readonly detail: string;
+}

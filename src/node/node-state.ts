@@ -1,0 +1,194 @@
+/**
+ * What the scripts mean, as a pure state machine: one node's memory, and what each request does to it (rules N1–N9, R1, R2,
+ * E1, E2, A1, A2). The Lua in redis-scripts.ts must do the same; a test drives both with the same requests and compares them.
+ * Time is an argument. Used by the memory mode and by simulated nodes.
+ */
+import type { AcquireRequest, ExtendRequest, Marker, Refusal, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
+
+/** What every script call carries besides its requests. */
+export interface NodeTerms {
+  /** inc: the memory of the node that this client admitted. */
+  readonly incarnation: string;
+  readonly clockWindowMs: number;
+  /** B of rule N8. */
+  readonly leadMs: number;
+  readonly fenceTtlMs: number;
+}
+
+export interface AdmitRequest {
+  readonly incarnation: string;
+  readonly maxTtlMs: number;
+  /** Computed for `maxTtlMs`. */
+  readonly quarantineMs: number;
+  readonly tauUs: number;
+  /** True: no lock is outstanding, so a quarantine that runs is ended (`init`). */
+  readonly declared: boolean;
+}
+
+export type Admission =
+  | { readonly kind: "admitted"; readonly nowUs: number; readonly marker: Marker }
+  /** The node's memory is not the one named: look again. */
+  | { readonly kind: "other-incarnation"; readonly nowUs: number }
+  | { readonly kind: "clock"; readonly nowUs: number }
+  /** An earlier admission allowed longer ttls: ask again with a quarantine computed for `maxTtlMs`. */
+  | { readonly kind: "ttl-too-short"; readonly nowUs: number; readonly maxTtlMs: number };
+
+interface Expiring<T> {
+  readonly value: T;
+  readonly expiresMs: number;
+}
+
+export class NodeState {
+  /** The node's present memory; a restart or a promotion gives it another. */
+  readonly incarnation: string;
+  readonly #locks = new Map<string, Expiring<string>>();
+  readonly #fences = new Map<string, Expiring<number>>();
+  #marker: Marker | undefined;
+
+  constructor(incarnation: string) {
+    this.incarnation = incarnation;
+  }
+
+  get marker(): Marker | undefined {
+    return this.#marker;
+  }
+
+  /** How many locks and fences are stored, expired ones included until the next sweep. */
+  get size(): number {
+    return this.#locks.size + this.#fences.size;
+  }
+
+  /** Forgets what has expired. */
+  sweep(nowUs: number): void {
+    for (const map of [this.#locks, this.#fences]) {
+      for (const [key, entry] of map) if (isExpired(entry, nowUs)) map.delete(key);
+    }
+  }
+
+  apply(request: Request, terms: NodeTerms, nowUs: number): Vote {
+    const refusal = this.#decide(request, terms, nowUs);
+    return refusal === undefined ? { kind: "granted", nowUs } : { kind: "refused", nowUs, ...refusal };
+  }
+
+  admit(request: AdmitRequest, terms: NodeTerms, nowUs: number): Admission {
+    const { incarnation, maxTtlMs } = request;
+    if (incarnation !== this.incarnation) return { kind: "other-incarnation", nowUs };
+    if (isOutside(request.tauUs, nowUs, terms.clockWindowMs)) return { kind: "clock", nowUs };
+    const old = this.#marker;
+    if (old?.incarnation === incarnation) {
+      const untilUs = request.declared ? Math.min(old.untilUs, nowUs) : old.untilUs;
+      this.#marker = { ...old, untilUs, maxTtlMs: Math.max(old.maxTtlMs, maxTtlMs) };
+    } else if (old !== undefined && old.maxTtlMs > maxTtlMs) {
+      return { kind: "ttl-too-short", nowUs, maxTtlMs: old.maxTtlMs };
+    } else {
+      const floor = Math.max(old?.floor ?? 0, nowUs + terms.leadMs * 1_000);
+      this.#marker = { incarnation, untilUs: nowUs + request.quarantineMs * 1_000, floor, maxTtlMs };
+    }
+    return { kind: "admitted", nowUs, marker: this.#marker };
+  }
+
+  inspect(keys: readonly string[], nowUs: number): Sighting {
+    const seen = keys.map((key) => {
+      const lock = living(this.#locks.get(key), nowUs);
+      return { holder: lock?.value, remainingMs: lock ? remaining(lock, nowUs) : 0, fence: this.#fence(key, nowUs) };
+    });
+    return { nowUs, keys: seen, marker: this.#marker };
+  }
+
+  #decide(request: Request, terms: NodeTerms, nowUs: number): Refusal | undefined {
+    switch (request.op) {
+      case "acquire":
+        return this.#acquire(request, terms, nowUs);
+      case "extend":
+        return this.#extend(request, terms, nowUs);
+      case "release":
+        return this.#release(request, terms, nowUs);
+    }
+  }
+
+  #acquire(request: AcquireRequest, terms: NodeTerms, nowUs: number): Refusal | undefined {
+    const { keys, holder, proposal, tauUs, ttlMs } = request;
+    const refusal = this.#admission(ttlMs, terms, nowUs);
+    if (refusal !== undefined) return refusal;
+    const locks = keys.map((key) => living(this.#locks.get(key), nowUs));
+    const fences = keys.map((key) => this.#fence(key, nowUs));
+    const fence = Math.max(this.#marker?.floor ?? 0, ...fences); // N4
+    const mine = locks.filter((lock) => lock?.value === holder).length;
+    if (mine > 0) {
+      const isDuplicate = mine === keys.length && fences.every((each) => each === proposal);
+      return isDuplicate ? undefined : { reason: "stale", fence }; // N5
+    }
+    const key = locks.findIndex((lock) => lock !== undefined);
+    const lock = locks[key];
+    if (lock !== undefined) return { reason: "held", key, holder: lock.value, remainingMs: remaining(lock, nowUs), fence }; // N6
+    if (proposal <= fence) return { reason: "stale", fence }; // N7
+    if (isOutside(tauUs, nowUs, terms.clockWindowMs) || proposal > nowUs + terms.leadMs * 1_000) return { reason: "clock" }; // N8
+    for (const each of keys) {
+      this.#setFence(each, proposal, terms, nowUs); // N9
+      this.#locks.set(each, { value: holder, expiresMs: expiry(nowUs, ttlMs) });
+    }
+    return undefined;
+  }
+
+  #extend(request: ExtendRequest, terms: NodeTerms, nowUs: number): Refusal | undefined {
+    const refusal = this.#admission(request.ttlMs, terms, nowUs);
+    if (refusal !== undefined) return refusal;
+    const locks = request.keys.map((key) => living(this.#locks.get(key), nowUs));
+    const key = locks.findIndex((lock) => lock?.value !== request.holder);
+    if (key >= 0) return { reason: "missing", key, holder: locks[key]?.value }; // E1, E2
+    if (isOutside(request.tauUs, nowUs, terms.clockWindowMs)) return { reason: "clock" };
+    for (const each of request.keys) {
+      this.#locks.set(each, { value: request.holder, expiresMs: expiry(nowUs, request.ttlMs) });
+    }
+    return undefined;
+  }
+
+  #release({ keys, holder, proposal }: ReleaseRequest, terms: NodeTerms, nowUs: number): undefined {
+    for (const key of keys) {
+      if (living(this.#locks.get(key), nowUs)?.value === holder) this.#locks.delete(key); // R1
+    }
+    const tombstone = Math.min(proposal, nowUs + terms.leadMs * 1_000);
+    for (const key of keys) {
+      if (this.#fence(key, nowUs) < tombstone) this.#setFence(key, tombstone, terms, nowUs); // R2
+    }
+  }
+
+  /** N1–N3, the same for everything that would make or prolong a lock. */
+  #admission(ttlMs: number, terms: NodeTerms, nowUs: number): Refusal | undefined {
+    const marker = this.#marker;
+    if (marker?.incarnation !== terms.incarnation || terms.incarnation !== this.incarnation) return { reason: "unadmitted" };
+    if (nowUs < marker.untilUs) return { reason: "quarantined", untilUs: marker.untilUs };
+    if (ttlMs > marker.maxTtlMs) return { reason: "ttl-too-long", maxTtlMs: marker.maxTtlMs };
+    return undefined;
+  }
+
+  #fence(key: string, nowUs: number): number {
+    return living(this.#fences.get(key), nowUs)?.value ?? 0;
+  }
+
+  #setFence(key: string, value: number, terms: NodeTerms, nowUs: number): void {
+    this.#fences.set(key, { value, expiresMs: expiry(nowUs, terms.fenceTtlMs) });
+  }
+}
+
+/** The window of rules N8, E1 and G3; 0 means that there is none. */
+function isOutside(tauUs: number, nowUs: number, windowMs: number): boolean {
+  return windowMs > 0 && Math.abs(tauUs - nowUs) > windowMs * 1_000;
+}
+
+/** Redis keeps expiries as milliseconds of its clock, and drops a key when its clock has gone past them. */
+function expiry(nowUs: number, ttlMs: number): number {
+  return Math.floor(nowUs / 1_000) + ttlMs;
+}
+
+function isExpired(entry: Expiring<unknown>, nowUs: number): boolean {
+  return Math.floor(nowUs / 1_000) > entry.expiresMs;
+}
+
+function living<T>(entry: Expiring<T> | undefined, nowUs: number): Expiring<T> | undefined {
+  return entry === undefined || isExpired(entry, nowUs) ? undefined : entry;
+}
+
+function remaining(entry: Expiring<unknown>, nowUs: number): number {
+  return entry.expiresMs - Math.floor(nowUs / 1_000);
+}
