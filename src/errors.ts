@@ -31,8 +31,8 @@ export type HoldfastErrorCode =
 
 /** The key stayed held by others (or split between contenders) until `waitMs` was over. */
 export class AcquireTimeoutError extends Error {
-  override readonly name = "AcquireTimeoutError";
-  readonly code = "ACQUIRE_TIMEOUT" satisfies HoldfastErrorCode;
+  override readonly name: string = "AcquireTimeoutError";
+  readonly code: "ACQUIRE_TIMEOUT" = "ACQUIRE_TIMEOUT";
   readonly keys: readonly string[];
   /** What each node said in the last attempt. */
   readonly nodes: readonly NodeReport[];
@@ -52,8 +52,8 @@ export class AcquireTimeoutError extends Error {
 
 /** Too few nodes could vote, so nobody can have the lock now: nodes down, hung, excluded or in quarantine. */
 export class QuorumUnreachableError extends AggregateError {
-  override readonly name = "QuorumUnreachableError";
-  readonly code = "QUORUM_UNREACHABLE" satisfies HoldfastErrorCode;
+  override readonly name: string = "QuorumUnreachableError";
+  readonly code: "QUORUM_UNREACHABLE" = "QUORUM_UNREACHABLE";
   readonly nodes: readonly NodeReport[];
   /** How many nodes must vote for it. */
   readonly quorum: number;
@@ -77,12 +77,14 @@ export type LossCause =
   /** `maxHoldMs` is used up. */
   | "max-hold"
   /** The locker was closed while the lease was held. */
-  | "closed";
+  | "closed"
+  /** It was released by its holder; only where more is asked of it afterwards. */
+  | "released";
 
 /** The lease is no longer ours, or is about to end and cannot be kept. Also the reason of `lease.signal`. */
 export class LeaseLostError extends Error {
-  override readonly name = "LeaseLostError";
-  readonly code = "LEASE_LOST" satisfies HoldfastErrorCode;
+  override readonly name: string = "LeaseLostError";
+  readonly code: "LEASE_LOST" = "LEASE_LOST";
   readonly keys: readonly string[];
   readonly fence: number;
   readonly lossCause: LossCause;
@@ -95,7 +97,10 @@ export class LeaseLostError extends Error {
     nodes: readonly NodeReport[] = [],
     options?: ErrorOptions,
   ) {
-    super(`lease on ${quoted(lease.keys)} (fence ${lease.fence}) lost: ${LOSSES[lossCause]}${listed(nodes)}`, options);
+    super(
+      `lease on ${quoted(lease.keys)} (fence ${lease.fence}) lost: ${LOSSES[lossCause]}${listed(nodes)}`,
+      options,
+    );
     this.keys = lease.keys;
     this.fence = lease.fence;
     this.lossCause = lossCause;
@@ -108,18 +113,19 @@ const LOSSES: Record<LossCause, string> = {
   gone: "a quorum of nodes no longer holds it",
   "max-hold": "maxHoldMs is used up",
   closed: "the locker was closed",
+  released: "it was released before",
 };
 
 /** The configuration cannot be right, whatever happens later: the wrong kind of value, one server under two addresses, a Cluster client. */
 export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-  readonly code = "CONFIG_INVALID" satisfies HoldfastErrorCode;
+  override readonly name: string = "ConfigError";
+  readonly code: "CONFIG_INVALID" = "CONFIG_INVALID";
 }
 
 /** An option out of its range, or at odds with another; names option, rule and value. */
 export class OptionRangeError extends RangeError {
-  override readonly name = "OptionRangeError";
-  readonly code = "OPTION_RANGE" satisfies HoldfastErrorCode;
+  override readonly name: string = "OptionRangeError";
+  readonly code: "OPTION_RANGE" = "OPTION_RANGE";
   readonly option: string;
 
   constructor(option: string, rule: string, value: unknown) {
@@ -130,8 +136,8 @@ export class OptionRangeError extends RangeError {
 
 /** The locker was closed before or while this was asked of it. */
 export class LockerClosedError extends Error {
-  override readonly name = "LockerClosedError";
-  readonly code = "LOCKER_CLOSED" satisfies HoldfastErrorCode;
+  override readonly name: string = "LockerClosedError";
+  readonly code: "LOCKER_CLOSED" = "LOCKER_CLOSED";
 
   constructor() {
     super("the locker is closed");
@@ -156,7 +162,9 @@ function latency({ latencyMs }: NodeReport): string {
 
 /** A node that grants, or refuses for a reason that lies with the key and not with the node. */
 function canVote({ verdict, reason }: NodeReport): boolean {
-  return verdict === "granted" || verdict === "unanswered" || (verdict === "refused" && ABOUT_THE_KEY.has(reason));
+  return (
+    verdict === "granted" || verdict === "unanswered" || (verdict === "refused" && ABOUT_THE_KEY.has(reason))
+  );
 }
 
 /** Refusals that say something about the key; all others are about the node. */

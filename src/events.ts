@@ -98,6 +98,8 @@ export class Events {
   #warn(error: unknown): void {
     if (this.#warned) return;
     this.#warned = true;
-    process.emitWarning(`the observer given to holdfast threw: ${String(error)}`, { code: "HOLDFAST_OBSERVER" });
+    process.emitWarning(`the observer given to holdfast threw: ${String(error)}`, {
+      code: "HOLDFAST_OBSERVER",
+    });
   }
 }

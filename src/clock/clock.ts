@@ -39,7 +39,11 @@ export class Latch {
 }
 
 /** Resolves `delayMs` later, or as soon as one of the signals aborts; never rejects and leaves no listener behind. */
-export async function sleep(clock: Clock, delayMs: number, signals: readonly AbortSignal[] = []): Promise<void> {
+export async function sleep(
+  clock: Clock,
+  delayMs: number,
+  signals: readonly AbortSignal[] = [],
+): Promise<void> {
   if (signals.some((signal) => signal.aborted)) return;
   const latch = new Latch(clock, delayMs);
   const wake = () => latch.settle();

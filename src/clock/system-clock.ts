@@ -153,7 +153,7 @@ class MachineClocks implements ClockSource {
     if (!this.#open || this.#uptime === undefined) return undefined;
     const length = readSync(this.#uptime, this.#buffer, 0, this.#buffer.length, 0);
     const end = this.#buffer.indexOf(SPACE);
-    return end > 0 && end < length ? Number(this.#buffer.latin1Slice(0, end)) * 1_000 : undefined;
+    return end > 0 && end < length ? Number(this.#buffer.toString("latin1", 0, end)) * 1_000 : undefined;
   }
 }
 
@@ -166,4 +166,9 @@ function openUptime(): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** µs since the epoch at the start of the process plus what has passed since: never goes back, whatever the wall clock does. */
+export function processMicros(): number {
+  return Math.floor((performance.timeOrigin + performance.now()) * 1_000);
 }

@@ -85,7 +85,9 @@ export class ProtocolClaim implements Claim {
       this.#promise(t0, fullTtlMs, Math.max(this.#validUntil, t0 + validityMs(fullTtlMs, rules)));
       return { kind: "renewed" };
     }
-    return this.#standings.isGoneFrom(electorate.quorum) ? { kind: "lost", cause: "gone", reports } : { kind: "unknown", reports };
+    return this.#standings.isGoneFrom(electorate.quorum)
+      ? { kind: "lost", cause: "gone", reports }
+      : { kind: "unknown", reports };
   }
 
   async release(): Promise<ReleaseReport> {
@@ -131,7 +133,12 @@ export class ProtocolClaim implements Claim {
    * until it is surely gone. A node that refused, or was never reached, has nothing to forget.
    */
   undo(heard: (vote: Vote) => void = () => {}): void {
-    const request: ReleaseRequest = { op: "release", keys: this.keys, holder: this.holder, proposal: this.#largestProposal };
+    const request: ReleaseRequest = {
+      op: "release",
+      keys: this.keys,
+      holder: this.holder,
+      proposal: this.#largestProposal,
+    };
     for (const index of this.#standings.possible()) {
       this.#context.electorate.nodes[index]?.undo(request, this.#expiresBy, (vote) => {
         if (vote.kind === "granted") this.#standings.free(index);

@@ -7,7 +7,11 @@ import type { Vote } from "../node/lock-node.ts";
 
 export function classify(ballot: Ballot, quorum: number): Pick<Denial, "why" | "freeInMs" | "roundTripMs"> {
   const latencies = ballot.latenciesMs.filter((latency) => latency !== undefined);
-  return { why: reasonOf(ballot, quorum), freeInMs: freeInMs(ballot, quorum), roundTripMs: medianOf(latencies) ?? 1 };
+  return {
+    why: reasonOf(ballot, quorum),
+    freeInMs: freeInMs(ballot, quorum),
+    roundTripMs: medianOf(latencies) ?? 1,
+  };
 }
 
 function reasonOf({ won, votes }: Ballot, quorum: number): RefusalKind {
@@ -28,14 +32,19 @@ function mayYetGrant(vote: Vote | undefined): boolean {
 }
 
 function canVote(vote: Vote | undefined): boolean {
-  return vote === undefined || vote.kind === "granted" || (vote.kind === "refused" && ABOUT_THE_KEY.has(vote.reason));
+  return (
+    vote === undefined ||
+    vote.kind === "granted" ||
+    (vote.kind === "refused" && ABOUT_THE_KEY.has(vote.reason))
+  );
 }
 
 /** On how many nodes the most successful other holder has it. */
 function largestHolder(votes: readonly (Vote | undefined)[]): number {
   const nodes = new Map<string, number>();
   for (const vote of votes) {
-    if (vote?.kind === "refused" && vote.reason === "held") nodes.set(vote.holder, (nodes.get(vote.holder) ?? 0) + 1);
+    if (vote?.kind === "refused" && vote.reason === "held")
+      nodes.set(vote.holder, (nodes.get(vote.holder) ?? 0) + 1);
   }
   return Math.max(0, ...nodes.values());
 }

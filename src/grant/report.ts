@@ -26,7 +26,14 @@ function reportOf(
     case "faulted":
       return { node, verdict: "faulted", reason: vote.reason, detail: vote.detail, latencyMs };
     case "refused":
-      return { node, verdict: "refused", reason: vote.reason, detail: refusalDetail(vote, keys), latencyMs, ...holderOf(vote) };
+      return {
+        node,
+        verdict: "refused",
+        reason: vote.reason,
+        detail: refusalDetail(vote, keys),
+        latencyMs,
+        ...holderOf(vote),
+      };
   }
 }
 

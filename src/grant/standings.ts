@@ -35,11 +35,16 @@ export class Standings {
 
   /** One vote on an acquire or an extension, in time or late. */
   hear(index: number, vote: Vote): void {
-    if (vote.kind === "granted") this.#nodes[index] = "holds";
-    else if (vote.kind === "faulted") vote.sent && this.doubt(index);
-    else if (vote.reason === "missing") this.free(index);
-    // Its memory may be gone; if it still holds the value, it says so once more before it counts (E1, E2).
-    else if (isOfLostMemory(vote.reason) && this.of(index) === "holds") this.#nodes[index] = "unsure";
+    if (vote.kind === "granted") {
+      this.#nodes[index] = "holds";
+    } else if (vote.kind === "faulted") {
+      if (vote.sent) this.doubt(index);
+    } else if (vote.reason === "missing") {
+      this.free(index);
+    } else if (isOfLostMemory(vote.reason) && this.of(index) === "holds") {
+      // Its memory may be gone; if it still holds the value, it says so once more before it counts (E1, E2).
+      this.#nodes[index] = "unsure";
+    }
     // All other refusals changed nothing on the node.
   }
 

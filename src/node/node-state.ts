@@ -3,7 +3,16 @@
  * E1, E2, A1, A2). The Lua in redis-scripts.ts must do the same; a test drives both with the same requests and compares them.
  * Time is an argument. Used by the memory mode and by simulated nodes.
  */
-import type { AcquireRequest, ExtendRequest, Marker, Refusal, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
+import type {
+  AcquireRequest,
+  ExtendRequest,
+  Marker,
+  Refusal,
+  ReleaseRequest,
+  Request,
+  Sighting,
+  Vote,
+} from "./lock-node.ts";
 
 /** What every script call carries besides its requests. */
 export interface NodeTerms {
@@ -90,7 +99,11 @@ export class NodeState {
   inspect(keys: readonly string[], nowUs: number): Sighting {
     const seen = keys.map((key) => {
       const lock = living(this.#locks.get(key), nowUs);
-      return { holder: lock?.value, remainingMs: lock ? remaining(lock, nowUs) : 0, fence: this.#fence(key, nowUs) };
+      return {
+        holder: lock?.value,
+        remainingMs: lock ? remaining(lock, nowUs) : 0,
+        fence: this.#fence(key, nowUs),
+      };
     });
     return { nowUs, keys: seen, marker: this.#marker };
   }
@@ -120,9 +133,11 @@ export class NodeState {
     }
     const key = locks.findIndex((lock) => lock !== undefined);
     const lock = locks[key];
-    if (lock !== undefined) return { reason: "held", key, holder: lock.value, remainingMs: remaining(lock, nowUs), fence }; // N6
+    if (lock !== undefined)
+      return { reason: "held", key, holder: lock.value, remainingMs: remaining(lock, nowUs), fence }; // N6
     if (proposal <= fence) return { reason: "stale", fence }; // N7
-    if (isOutside(tauUs, nowUs, terms.clockWindowMs) || proposal > nowUs + terms.leadMs * 1_000) return { reason: "clock" }; // N8
+    if (isOutside(tauUs, nowUs, terms.clockWindowMs) || proposal > nowUs + terms.leadMs * 1_000)
+      return { reason: "clock" }; // N8
     for (const each of keys) {
       this.#setFence(each, proposal, terms, nowUs); // N9
       this.#locks.set(each, { value: holder, expiresMs: expiry(nowUs, ttlMs) });
@@ -156,7 +171,8 @@ export class NodeState {
   /** N1–N3, the same for everything that would make or prolong a lock. */
   #admission(ttlMs: number, terms: NodeTerms, nowUs: number): Refusal | undefined {
     const marker = this.#marker;
-    if (marker?.incarnation !== terms.incarnation || terms.incarnation !== this.incarnation) return { reason: "unadmitted" };
+    if (marker?.incarnation !== terms.incarnation || terms.incarnation !== this.incarnation)
+      return { reason: "unadmitted" };
     if (nowUs < marker.untilUs) return { reason: "quarantined", untilUs: marker.untilUs };
     if (ttlMs > marker.maxTtlMs) return { reason: "ttl-too-long", maxTtlMs: marker.maxTtlMs };
     return undefined;

@@ -37,7 +37,7 @@ const REPLICATION_ID = `string.match(redis.call('INFO', 'replication'), 'master_
  * A request that fails (a foreign type under its key, out of memory) gets E and leaves the others of its call alone; its writes
  * come after all its checks, and Redis refuses for memory only the first write of a script, so it has then written nothing.
  */
-export const VOTE_SCRIPT = `
+export const VOTE_SCRIPT: string = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local inc, window, lead, fence_ttl = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -135,7 +135,7 @@ return replies
  * ADMIT. KEYS: marker. ARGV: run id, replid, maxttl ms, quarantine ms, W µs, B µs, tau µs, declared 0|1.
  * Reply: now µs, then A until floor maxttl · U other incarnation · C clock · T maxttl of an earlier admission.
  */
-export const ADMIT_SCRIPT = `
+export const ADMIT_SCRIPT: string = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local maxttl, window = tonumber(ARGV[3]), tonumber(ARGV[5])
@@ -160,7 +160,7 @@ return {now, 'A', ends, floor, maxttl}
  * INSPECT. KEYS: marker, then lock and fence keys in pairs.
  * Reply: now µs, marker fields (inc until floor maxttl, absent as nil), then per key: holder or nil, pttl, fence or nil.
  */
-export const INSPECT_SCRIPT = `
+export const INSPECT_SCRIPT: string = `
 local time = redis.call('TIME')
 local reply = {time[1] * 1000000 + time[2], redis.call('HMGET', KEYS[1], 'inc', 'until', 'floor', 'maxttl')}
 for i = 2, #KEYS, 2 do
@@ -186,7 +186,17 @@ export function admitArguments(request: AdmitRequest, terms: NodeTerms): ScriptA
   const [runId, replicationId] = request.incarnation.split(":");
   const { maxTtlMs, quarantineMs, tauUs, declared } = request;
   const window = [terms.clockWindowMs * 1_000, terms.leadMs * 1_000];
-  return [1, MARKER_KEY, runId ?? "", replicationId ?? "", maxTtlMs, quarantineMs, ...window, tauUs, declared ? 1 : 0];
+  return [
+    1,
+    MARKER_KEY,
+    runId ?? "",
+    replicationId ?? "",
+    maxTtlMs,
+    quarantineMs,
+    ...window,
+    tauUs,
+    declared ? 1 : 0,
+  ];
 }
 
 export function inspectArguments(keys: readonly string[]): ScriptArguments {
@@ -230,7 +240,8 @@ function decodeStatus(status: unknown, nowUs: number): Vote {
 function decodeRefusal([code, first, second, third, fourth]: unknown[]): Refusal | undefined {
   switch (code) {
     case "H":
-      if (!isInteger(first) || typeof second !== "string" || !isInteger(third) || !isInteger(fourth)) return undefined;
+      if (!isInteger(first) || typeof second !== "string" || !isInteger(third) || !isInteger(fourth))
+        return undefined;
       return { reason: "held", key: first, holder: second, remainingMs: third, fence: fourth };
     case "S":
       return isInteger(first) ? { reason: "stale", fence: first } : undefined;
@@ -274,7 +285,9 @@ export function decodeMarker(fields: unknown): Marker | undefined {
   if (!Array.isArray(fields)) return undefined;
   const [incarnation, untilUs, floor, maxTtlMs] = fields as unknown[];
   const marker = { untilUs: Number(untilUs), floor: Number(floor), maxTtlMs: Number(maxTtlMs) };
-  return typeof incarnation === "string" && Object.values(marker).every(isInteger) ? { incarnation, ...marker } : undefined;
+  return typeof incarnation === "string" && Object.values(marker).every(isInteger)
+    ? { incarnation, ...marker }
+    : undefined;
 }
 
 function decodeKey(entry: unknown): Sighting["keys"][number] {
@@ -287,7 +300,12 @@ function decodeKey(entry: unknown): Sighting["keys"][number] {
 }
 
 function malformed(status: unknown): Faulted {
-  return { kind: "faulted", reason: "error", detail: `unexpected reply ${JSON.stringify(status)?.slice(0, 80)}`, sent: true };
+  return {
+    kind: "faulted",
+    reason: "error",
+    detail: `unexpected reply ${JSON.stringify(status)?.slice(0, 80)}`,
+    sent: true,
+  };
 }
 
 function isInteger(value: unknown): value is number {

@@ -15,7 +15,12 @@ export interface RoundContext {
   readonly nodeTime: NodeTime;
 }
 
-const NOT_ASKED: Faulted = { kind: "faulted", reason: "excluded", detail: "not asked in this round", sent: false };
+const NOT_ASKED: Faulted = {
+  kind: "faulted",
+  reason: "excluded",
+  detail: "not asked in this round",
+  sent: false,
+};
 
 export class Round {
   readonly #context: RoundContext;
@@ -86,7 +91,12 @@ export class Round {
 
   #timeOut(): void {
     const { timeoutMs } = this.#poll;
-    const silent: Faulted = { kind: "faulted", reason: "timeout", detail: `no answer within ${Math.round(timeoutMs)} ms`, sent: true };
+    const silent: Faulted = {
+      kind: "faulted",
+      reason: "timeout",
+      detail: `no answer within ${Math.round(timeoutMs)} ms`,
+      sent: true,
+    };
     this.#asked.forEach((asked, index) => {
       if (asked) this.#votes[index] ??= silent;
     });
@@ -98,6 +108,11 @@ export class Round {
     this.#over = true;
     this.#timer.cancel();
     // Copies: a late vote must not change what the verdict was based on.
-    this.#settle({ won, votes: [...this.#votes], latenciesMs: [...this.#latenciesMs], asked: [...this.#asked] });
+    this.#settle({
+      won,
+      votes: [...this.#votes],
+      latenciesMs: [...this.#latenciesMs],
+      asked: [...this.#asked],
+    });
   }
 }

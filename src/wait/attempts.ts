@@ -39,54 +39,81 @@ const SPLITS_OF_ONE_TRY_MAX = 4;
 /** After so many split votes the gate has not helped (its node may be the trouble): ask all again. */
 const GATED_IN_A_ROW_MAX = 8;
 
+/** The last attempt begins this many round trips before the deadline. */
+const LAST_ATTEMPT_ROUND_TRIPS = 4;
+
 export async function attemptUntil<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
   terms: WaitTerms,
   clock: Clock,
   entropy: Entropy,
 ): Promise<WaitResult<G, D>> {
-  const signals = terms.signal === undefined ? [terms.closing] : [terms.signal, terms.closing];
   let last: D | undefined;
   let failures = 0;
   for (let attempts = 1; ; attempts++) {
     terms.signal?.throwIfAborted();
-    const gated = last !== undefined && isSplit(last) && failures % GATED_IN_A_ROW_MAX !== 0;
-    const outcome = await waitFor(attempter, gated, last === undefined ? Infinity : terms.deadline, terms.signal, clock);
-    terms.signal?.throwIfAborted();
+    const outcome = await patiently(
+      attempter,
+      isGated(last, failures),
+      last === undefined ? Infinity : terms.deadline,
+      terms,
+      clock,
+    );
     if (outcome === undefined) return { attempts, outcome: last as D };
     if (outcome.kind === "granted") return { attempts, outcome };
     failures = outcome.why === last?.why ? failures + 1 : 1;
     last = outcome;
-    if (terms.once && !(isSplit(outcome) && attempts < SPLITS_OF_ONE_TRY_MAX)) return { attempts, outcome };
-    const remainingMs = terms.once ? Infinity : terms.deadline - clock.now();
-    const delay = delayMs(outcome, failures, entropy.random());
-    await sleep(clock, Math.min(delay, Math.max(0, remainingMs)), signals);
-    terms.signal?.throwIfAborted();
-    if (terms.closing.aborted || delay >= remainingMs) return { attempts, outcome };
+    if (isTheLast(outcome, attempts, terms)) return { attempts, outcome };
+    const delay = Math.min(
+      delayMs(outcome, failures, entropy.random()),
+      roomForOneMoreMs(outcome, terms, clock),
+    );
+    if (delay < 0) return { attempts, outcome };
+    await sleep(clock, delay, signalsOf(terms));
   }
+}
+
+function isGated(last: Denied | undefined, failures: number): boolean {
+  return last !== undefined && isSplit(last) && failures % GATED_IN_A_ROW_MAX !== 0;
 }
 
 function isSplit(denied: Denied): boolean {
   return denied.why === "split" || denied.why === "stale";
 }
 
-/** The attempt's outcome, or undefined when the deadline or an abort came first; what it then still brings is given back. */
-async function waitFor<G extends Granted, D extends Denied>(
+function isTheLast(denied: Denied, attempts: number, { once, closing }: WaitTerms): boolean {
+  return closing.aborted || (once && (!isSplit(denied) || attempts >= SPLITS_OF_ONE_TRY_MAX));
+}
+
+/** How long may be slept so that one more attempt can still answer before the deadline; negative where there is no time for one. */
+function roomForOneMoreMs({ roundTripMs }: Denied, { once, deadline }: WaitTerms, clock: Clock): number {
+  return once ? Infinity : deadline - clock.now() - LAST_ATTEMPT_ROUND_TRIPS * roundTripMs;
+}
+
+function signalsOf({ signal, closing }: WaitTerms): AbortSignal[] {
+  return signal === undefined ? [closing] : [signal, closing];
+}
+
+/**
+ * The attempt's outcome, or undefined when the deadline came first. An abort rejects at once with the signal's reason. Whatever
+ * the attempt brings after that is given back.
+ */
+async function patiently<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
   gated: boolean,
   deadline: Instant,
-  signal: AbortSignal | undefined,
+  { signal }: WaitTerms,
   clock: Clock,
 ): Promise<G | D | undefined> {
   const attempt = attempter.attempt(gated);
   if (signal === undefined && deadline === Infinity) return attempt;
-  const patience = new AbortController();
-  const signals = signal === undefined ? [patience.signal] : [signal, patience.signal];
+  const answered = new AbortController();
+  const signals = signal === undefined ? [answered.signal] : [signal, answered.signal];
   const timeout = sleep(clock, Math.max(0, deadline - clock.now()), signals).then(() => undefined);
   const outcome = await Promise.race([attempt, timeout]);
-  patience.abort();
-  if (outcome === undefined || signal?.aborted === true) {
-    void attempt.then((late) => late.kind === "granted" && attempter.abandon(late));
-  }
-  return outcome;
+  answered.abort();
+  if (outcome !== undefined && signal?.aborted !== true) return outcome;
+  void attempt.then((late) => late.kind === "granted" && attempter.abandon(late));
+  signal?.throwIfAborted();
+  return undefined;
 }

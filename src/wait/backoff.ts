@@ -31,6 +31,8 @@ export function delayMs({ why, freeInMs, roundTripMs }: Denied, failures: number
     case "split":
     case "stale":
     case "slow":
-      return chance * Math.min(2 ** failures, SPLIT_ROUND_TRIPS_MAX) * Math.max(roundTripMs, ROUND_TRIP_MS_MIN);
+      return (
+        chance * Math.min(2 ** failures, SPLIT_ROUND_TRIPS_MAX) * Math.max(roundTripMs, ROUND_TRIP_MS_MIN)
+      );
   }
 }

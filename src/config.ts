@@ -1,0 +1,92 @@
+/**
+ * The same options from outside the code: a JSON file, or environment variables, which win. Mode and nodes then change with the
+ * deployment and not with a release.
+ */
+import { readFileSync } from "node:fs";
+
+import { ConfigError, shown } from "./errors.ts";
+import { type LockerOptions, resolveOptions } from "./options.ts";
+
+export interface ConfigSources {
+  /** Path of a JSON file with `LockerOptions`; default the variable `HOLDFAST_CONFIG`, or none. */
+  readonly file?: string | undefined;
+  /** Default `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+}
+
+type Reader = (text: string, variable: string) => unknown;
+
+/** Variable → option. `HOLDFAST_NODES` is a list of URLs with commas between. */
+const VARIABLES: Readonly<Record<string, readonly [option: string, read: Reader]>> = {
+  HOLDFAST_MODE: ["mode", asText],
+  HOLDFAST_NODES: ["nodes", asList],
+  HOLDFAST_TTL_MS: ["ttlMs", asNumber],
+  HOLDFAST_MAX_TTL_MS: ["maxTtlMs", asNumber],
+  HOLDFAST_NODE_TIMEOUT_MS: ["nodeTimeoutMs", asNumber],
+  HOLDFAST_CLOCK_WINDOW_MS: ["clockWindowMs", asNumber],
+  HOLDFAST_DRIFT_FACTOR: ["driftFactor", asNumber],
+  HOLDFAST_MIN_VALIDITY_MS: ["minValidityMs", asNumber],
+  HOLDFAST_WAIT_MS: ["waitMs", asNumber],
+  HOLDFAST_FENCE_TTL_MS: ["fenceTtlMs", asNumber],
+  HOLDFAST_CONNECT_TIMEOUT_MS: ["connectTimeoutMs", asNumber],
+  HOLDFAST_RESTART_GUARD: ["restartGuard", asText],
+  HOLDFAST_ALLOW_EVICTION: ["allowEviction", asBoolean],
+  HOLDFAST_KEY_PREFIX: ["keyPrefix", asText],
+  HOLDFAST_OWNER: ["owner", asText],
+};
+
+/** Reads and checks; throws `ConfigError` or `OptionRangeError`. The result goes to `createLocker`, with more options if need be. */
+export function loadConfig({ file, env = process.env }: ConfigSources = {}): LockerOptions {
+  const path = file ?? env["HOLDFAST_CONFIG"];
+  const options: Record<string, unknown> = path === undefined ? {} : readJson(path);
+  for (const [variable, [option, read]] of Object.entries(VARIABLES)) {
+    const value = env[variable];
+    if (value !== undefined && value !== "") options[option] = read(value, variable);
+  }
+  if (options["mode"] === undefined) {
+    throw new ConfigError(
+      "no mode: set HOLDFAST_MODE to quorum, single or memory, or name a config file (HOLDFAST_CONFIG)",
+    );
+  }
+  resolveOptions(options as unknown as LockerOptions);
+  return options as unknown as LockerOptions;
+}
+
+function readJson(path: string): Record<string, unknown> {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new ConfigError(
+      `config file ${shown(path)} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    throw new ConfigError(`config file ${shown(path)} must hold one JSON object, got ${shown(parsed)}`);
+  }
+  return { ...parsed };
+}
+
+function asText(value: string): string {
+  return value;
+}
+
+function asList(value: string): string[] {
+  return value
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
+}
+
+function asNumber(value: string, variable: string): number {
+  const number = Number(value);
+  if (Number.isNaN(number)) throw new ConfigError(`${variable} must be a number, got ${shown(value)}`);
+  return number;
+}
+
+function asBoolean(value: string, variable: string): boolean {
+  if (value !== "true" && value !== "false")
+    throw new ConfigError(`${variable} must be true or false, got ${shown(value)}`);
+  return value === "true";
+}

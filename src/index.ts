@@ -1,0 +1,29 @@
+/** The public surface of holdfast. What is not named here is nobody's to depend on. */
+
+// Locks
+export { createLocker, type AcquireOptions, type Locker } from "./locker.ts";
+export type { Lease } from "./lease/lease.ts";
+export type { ReleaseReport } from "./grantor.ts";
+export type { Inspection, NodeInspection } from "./node/inspection.ts";
+export type { FleetNodeState } from "./node/lock-node.ts";
+
+// Configuration
+export type { LockerOptions, MemoryOptions, QuorumOptions, SingleOptions } from "./options.ts";
+export type { NodeInput, RedisClient } from "./node/connection.ts";
+export { loadConfig, type ConfigSources } from "./config.ts";
+
+// Errors
+export {
+  AcquireTimeoutError,
+  ConfigError,
+  type HoldfastErrorCode,
+  LeaseLostError,
+  LockerClosedError,
+  type LossCause,
+  type NodeReport,
+  OptionRangeError,
+  QuorumUnreachableError,
+} from "./errors.ts";
+
+// Events
+export { CHANNEL_NAME, type HoldfastEvent, type Observer } from "./events.ts";

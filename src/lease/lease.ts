@@ -1,0 +1,269 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * What a user holds. Whether it is held is computed from the clock at the moment of asking (rule L1), never remembered; its signal
+ * aborts before the validity ends, by a local timer, whatever the network does (L2). Once lost it stays lost.
+ */
+import type { Clock, Instant, Timer } from "../clock/clock.ts";
+import { guardMs } from "../clock/validity.ts";
+import {
+  LeaseLostError,
+  type LossCause,
+  type NodeReport,
+  OptionRangeError,
+  QuorumUnreachableError,
+} from "../errors.ts";
+import type { Events } from "../events.ts";
+import type { Claim, ReleaseReport, Renewal } from "../grantor.ts";
+import { Keeper } from "./keeper.ts";
+
+export interface LeaseTerms {
+  /** As the user wrote them, without prefix. */
+  readonly keys: readonly string[];
+  readonly owner: string;
+  readonly autoExtend: boolean;
+  /** Infinity where there is no limit. */
+  readonly maxHoldMs: number;
+  readonly quorum: number;
+  /** Throws what is wrong with a ttl. */
+  readonly checkTtl: (ttlMs: number) => void;
+  /** Called once, when the lease is lost or its release begins. */
+  readonly ended: (lease: Lease) => void;
+}
+
+type State =
+  | { readonly kind: "held" }
+  | { readonly kind: "lost"; readonly error: LeaseLostError }
+  | { readonly kind: "released" };
+
+const HELD: State = { kind: "held" };
+const RELEASED: State = { kind: "released" };
+
+/** A lock that was acquired. Made by `acquire`, `tryAcquire` and `using`. */
+export class Lease implements AsyncDisposable {
+  readonly #claim: Claim;
+  readonly #terms: LeaseTerms;
+  readonly #clock: Clock;
+  readonly #events: Events;
+  readonly #acquiredAt: Instant;
+  readonly #keeper: Keeper | undefined;
+  #state: State = HELD;
+  #controller: AbortController | undefined;
+  #endTimer: Timer;
+  #extending: Promise<Renewal> | undefined;
+  #release: Promise<ReleaseReport> | undefined;
+  /** What the nodes said to the last extension that failed. */
+  #lastReports: () => readonly NodeReport[] = () => [];
+
+  /** @internal */
+  constructor(claim: Claim, terms: LeaseTerms, clock: Clock, events: Events) {
+    this.#claim = claim;
+    this.#terms = terms;
+    this.#clock = clock;
+    this.#events = events;
+    this.#acquiredAt = claim.extendedAt;
+    this.#endTimer = this.#setEndTimer();
+    this.#keeper = terms.autoExtend ? new Keeper(clock, claim, () => this.#keepOn()) : undefined;
+  }
+
+  /** The key, or the first of several. */
+  get key(): string {
+    return this.keys[0] ?? "";
+  }
+
+  /** All keys, as they were asked for. */
+  get keys(): readonly string[] {
+    return this.#terms.keys;
+  }
+
+  /** The value that stands in the lock key on the nodes: `<owner>#<unique>`. */
+  get holder(): string {
+    return this.#claim.holder;
+  }
+
+  get owner(): string {
+    return this.#terms.owner;
+  }
+
+  /**
+   * The fencing token: an integer in µs that is larger than that of every earlier lease of these keys. Send it with every write to a
+   * resource that rejects smaller ones; without that, no lock can stop a paused holder's late write. Never changes by extending.
+   */
+  get fence(): number {
+    return this.#claim.fence;
+  }
+
+  /**
+   * Aborts with a `LeaseLostError` when the lease is about to end and cannot be kept, `max(50 ms, 5 % of the ttl)` (at most a
+   * quarter of it) before its validity does; or at once when a quorum of nodes says that it is gone. Not aborted by `release()`.
+   */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#state.kind === "lost") this.#controller.abort(this.#state.error);
+    return this.#controller.signal;
+  }
+
+  /** Milliseconds of validity left, by the client's elapsed clock; 0 once it has ended, was proved lost, or was released. */
+  remainingMs(): number {
+    const isOver =
+      this.#state.kind === "released" ||
+      (this.#state.kind === "lost" && this.#state.error.lossCause === "gone");
+    return isOver ? 0 : Math.max(0, this.#validUntil() - this.#clock.now());
+  }
+
+  /** True while validity is left. After the signal has aborted this is the time left to stop in. */
+  isHeld(): boolean {
+    return this.remainingMs() > 0;
+  }
+
+  /**
+   * Throws a `LeaseLostError` unless at least `minMs` of validity is left (default 0, which still needs more than none). To be asked
+   * right before a step that must not be taken without the lock.
+   */
+  assertHeld(minMs = 0): void {
+    if (!(minMs >= 0)) throw new OptionRangeError("minMs", "be a number of at least 0", minMs);
+    if (this.#state.kind === "lost") throw this.#state.error;
+    const remainingMs = this.remainingMs();
+    if (remainingMs <= 0 || remainingMs < minMs) throw new LeaseLostError(this, "expired");
+  }
+
+  /** Asks the nodes: `held` and `lost` are proven by a quorum of them (or by the clock), anything else is `unknown`. Changes nothing. */
+  async verify(): Promise<"held" | "lost" | "unknown"> {
+    if (this.#state.kind !== "held") return "lost";
+    return this.isHeld() ? this.#claim.verify() : "lost";
+  }
+
+  /**
+   * Makes the lease valid for about `ttlMs` from now (default: the ttl it was acquired with; 1 … `maxTtlMs`); never shortens it.
+   * Rejects with `LeaseLostError` where it is lost, and with `QuorumUnreachableError` where too few nodes answered: the lease then
+   * stands as before, until its old validity ends.
+   */
+  async extend(ttlMs: number = this.#claim.ttlMs): Promise<void> {
+    this.#terms.checkTtl(ttlMs);
+    const renewal = await this.#renew(ttlMs);
+    if (this.#state.kind === "lost") throw this.#state.error;
+    if (this.#state.kind === "released") throw new LeaseLostError(this, "released");
+    if (renewal.kind === "unknown") {
+      throw new QuorumUnreachableError("extension not confirmed", this.#terms.quorum, renewal.reports());
+    }
+  }
+
+  /**
+   * Gives the lock back. Never rejects, and settles within the node timeout; called again, it answers with the same report. Nodes
+   * that did not confirm are told in the background until the ttl is over.
+   */
+  release(): Promise<ReleaseReport> {
+    this.#release ??= this.#giveBack();
+    return this.#release;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  /** @internal The loss, if there was one: noticed now, even where a blocked event loop kept the timer from running. */
+  loss(): LeaseLostError | undefined {
+    if (this.#state.kind === "held" && this.#clock.now() >= this.#validUntil()) this.#lose(this.#endCause());
+    return this.#state.kind === "lost" ? this.#state.error : undefined;
+  }
+
+  /** @internal The locker closes. */
+  close(): Promise<ReleaseReport> {
+    this.#lose("closed");
+    return this.release();
+  }
+
+  async #giveBack(): Promise<ReleaseReport> {
+    this.#keeper?.stop();
+    this.#endTimer.cancel();
+    const remainingMs = this.remainingMs();
+    if (this.#state.kind === "held") {
+      this.#state = RELEASED;
+      this.#terms.ended(this);
+    }
+    // L5: an extension in flight would put the lock back behind our release.
+    await this.#extending;
+    const report = await this.#claim.release();
+    const heldMs = this.#clock.now() - this.#acquiredAt;
+    this.#events.emit(() => ({
+      type: "released",
+      ...this.#who(),
+      outcome: report.outcome,
+      heldMs,
+      remainingMs,
+    }));
+    return report;
+  }
+
+  /** For the keeper: one extension; false when it need not come back. */
+  async #keepOn(): Promise<boolean> {
+    await this.#renew(this.#claim.ttlMs);
+    return this.#state.kind === "held";
+  }
+
+  /** One extension at a time: a second one waits for the first. */
+  async #renew(ttlMs: number): Promise<Renewal> {
+    while (this.#extending !== undefined) await this.#extending;
+    if (this.loss() !== undefined || this.#state.kind !== "held")
+      return { kind: "unknown", reports: () => [] };
+    const beganAt = this.#clock.glance();
+    this.#extending = this.#claim.extend(ttlMs);
+    const renewal = await this.#extending;
+    this.#extending = undefined;
+    if (this.#state.kind === "held") this.#take(renewal, this.#clock.glance() - beganAt);
+    return renewal;
+  }
+
+  #take(renewal: Renewal, durationMs: number): void {
+    if (renewal.kind === "renewed") {
+      this.#endTimer.cancel();
+      this.#endTimer = this.#setEndTimer();
+      this.#events.emit(() => ({
+        type: "extended",
+        ...this.#who(),
+        durationMs,
+        remainingMs: this.remainingMs(),
+      }));
+      return;
+    }
+    const { kind: outcome, reports } = renewal;
+    const remainingMs = this.remainingMs();
+    this.#events.emit(() => ({
+      type: "extension-failed",
+      ...this.#who(),
+      outcome,
+      remainingMs,
+      nodes: reports(),
+    }));
+    this.#lastReports = reports;
+    if (renewal.kind === "lost") this.#lose(renewal.cause);
+  }
+
+  #lose(cause: LossCause): void {
+    if (this.#state.kind !== "held") return;
+    const marginMs = cause === "gone" ? 0 : this.remainingMs();
+    const error = new LeaseLostError(this, cause, this.#lastReports());
+    this.#state = { kind: "lost", error };
+    this.#keeper?.stop();
+    this.#endTimer.cancel();
+    this.#events.emit(() => ({ type: "lost", ...this.#who(), cause, marginMs }));
+    this.#controller?.abort(error);
+    if (cause !== "closed") this.#terms.ended(this);
+  }
+
+  #validUntil(): Instant {
+    return Math.min(this.#claim.validUntil, this.#acquiredAt + this.#terms.maxHoldMs);
+  }
+
+  #endCause(): LossCause {
+    return this.#claim.validUntil > this.#validUntil() ? "max-hold" : "expired";
+  }
+
+  #setEndTimer(): Timer {
+    const guard = Math.min(guardMs(this.#claim.ttlMs), this.#terms.maxHoldMs / 4);
+    return this.#clock.at(this.#validUntil() - guard, () => this.#lose(this.#endCause()));
+  }
+
+  #who(): { keys: readonly string[]; fence: number } {
+    return { keys: this.keys, fence: this.fence };
+  }
+}

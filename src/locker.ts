@@ -1,0 +1,419 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/**
+ * The one place that knows the modes, and the way in: validate, wait for a turn, attempt, hand out a lease. From here an acquire
+ * goes through wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
+ */
+import { type Clock, Latch } from "./clock/clock.ts";
+import { type Entropy, systemEntropy } from "./clock/entropy.ts";
+import { NodeTime } from "./clock/node-time.ts";
+import { processMicros, SystemClock } from "./clock/system-clock.ts";
+import { validityMs } from "./clock/validity.ts";
+import type { Electorate } from "./electorate.ts";
+import {
+  AcquireTimeoutError,
+  LeaseLostError,
+  LockerClosedError,
+  OptionRangeError,
+  QuorumUnreachableError,
+} from "./errors.ts";
+import { Events } from "./events.ts";
+import { ProtocolGrantor } from "./grant/grantor.ts";
+import { Proposals } from "./grant/proposals.ts";
+import type { Denial, Grant } from "./grantor.ts";
+import { Lease } from "./lease/lease.ts";
+import { RedisFleet } from "./node/fleet.ts";
+import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
+import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
+import { inspectAll, type Inspection } from "./node/inspection.ts";
+import {
+  checkKeys,
+  checkOwner,
+  checkTtl,
+  type LockerOptions,
+  resolveOptions,
+  type Settings,
+} from "./options.ts";
+import { Quorum } from "./quorum/quorum.ts";
+import { quorumOf } from "./quorum/tally.ts";
+import { Single } from "./single/single.ts";
+import { type Attempter, attemptUntil, type WaitResult } from "./wait/attempts.ts";
+
+/** Options of one acquire. Times are in milliseconds; what is left out comes from the locker. */
+export interface AcquireOptions {
+  /** 500 … the locker's `maxTtlMs`. */
+  readonly ttlMs?: number | undefined;
+  /** How long to wait while others hold it. At least 0, which still makes one attempt. `tryAcquire` does not wait. */
+  readonly waitMs?: number | undefined;
+  /** Gives up with the signal's reason, at any moment; nothing is left behind. */
+  readonly signal?: AbortSignal | undefined;
+  readonly owner?: string | undefined;
+  /** Extend by itself until released. Default true in `using`, false in `acquire` and `tryAcquire`. */
+  readonly autoExtend?: boolean | undefined;
+  /** The lease ends after this time whatever is extended. Above 0; default no limit. */
+  readonly maxHoldMs?: number | undefined;
+  /** Give the lock back if less validity than this is left when it is granted. */
+  readonly minValidityMs?: number | undefined;
+}
+
+/** Makes a locker. Throws `ConfigError` or `OptionRangeError`; connects in the background (see `ready`). */
+export function createLocker(options: LockerOptions): Locker {
+  return new Locker(options);
+}
+
+interface Job {
+  readonly keys: readonly string[];
+  readonly nodeKeys: readonly string[];
+  readonly owner: string;
+  readonly ttlMs: number;
+  readonly minValidityMs: number;
+  readonly waitMs: number;
+  readonly autoExtend: boolean;
+  readonly maxHoldMs: number;
+  readonly once: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Locks on a quorum of Redis servers, on one, or in this process's memory: the same calls, the same leases. */
+export class Locker implements AsyncDisposable {
+  readonly #settings: Settings;
+  readonly #clock: SystemClock;
+  readonly #entropy: Entropy = systemEntropy;
+  readonly #events: Events;
+  readonly #fleet: Fleet;
+  readonly #electorate: Electorate;
+  readonly #grantor: ProtocolGrantor;
+  readonly #leases = new Set<Lease>();
+  readonly #closing = new AbortController();
+  #isOpen = false;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: LockerOptions) {
+    const settings = resolveOptions(options);
+    this.#settings = settings;
+    this.#events = new Events(settings.observer);
+    this.#clock = new SystemClock((jumpMs) => this.#events.emit(() => ({ type: "clock-jump", jumpMs })));
+    const nodeTime = new NodeTime(Math.max(1, settings.nodes.length));
+    const proposals = new Proposals();
+    try {
+      this.#fleet = createFleet(settings, this.#clock, nodeTime, proposals, this.#events);
+    } catch (error) {
+      this.#clock.close();
+      throw error;
+    }
+    this.#electorate = createElectorate(settings, this.#fleet, this.#clock, nodeTime);
+    const { electorate, clock, entropy } = {
+      electorate: this.#electorate,
+      clock: this.#clock,
+      entropy: this.#entropy,
+    };
+    this.#grantor = new ProtocolGrantor({ electorate, rules: settings, clock, entropy, nodeTime, proposals });
+  }
+
+  /**
+   * Acquires one key, or several all or nothing, waiting while others hold them. Rejects with `AcquireTimeoutError` when they are still
+   * held after `waitMs`, `QuorumUnreachableError` when too few nodes can vote, and with `options.signal`'s reason when it aborts.
+   */
+  async acquire(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Lease> {
+    const job = this.#job(keys, options, { once: false, autoExtend: false, isLong: false });
+    const began = this.#clock.glance();
+    const { outcome, attempts } = await this.#attempt(job, began);
+    if (outcome.kind === "granted") return this.#handOut(outcome, job, attempts, began);
+    throw this.#failure(outcome, job, attempts, began);
+  }
+
+  /**
+   * One try: the lease, or undefined when somebody else holds a key. Rejects with `QuorumUnreachableError` when too few nodes can vote,
+   * since nothing is then known of the key.
+   */
+  async tryAcquire(
+    keys: string | readonly string[],
+    options: AcquireOptions = {},
+  ): Promise<Lease | undefined> {
+    const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
+    const began = this.#clock.glance();
+    const { outcome, attempts } = await this.#attempt(job, began);
+    if (outcome.kind === "granted") return this.#handOut(outcome, job, attempts, began);
+    if (outcome.why === "unreachable" || this.#closing.signal.aborted)
+      throw this.#failure(outcome, job, attempts, began);
+    const waitedMs = this.#clock.glance() - began;
+    this.#events.emit(() => ({
+      type: "acquire-failed",
+      keys: job.keys,
+      code: "CONTENDED",
+      attempts,
+      waitedMs,
+      nodes: outcome.reports(),
+    }));
+    return undefined;
+  }
+
+  /**
+   * Acquires, runs `body` with a lease that is extended by itself, and releases. Answers with the body's result only if the lease was
+   * never lost; otherwise rejects with `LeaseLostError`, the body's own error as its cause. A failing release never hides anything.
+   */
+  using<T>(keys: string | readonly string[], body: (lease: Lease) => T | Promise<T>): Promise<T>;
+  using<T>(
+    keys: string | readonly string[],
+    options: AcquireOptions,
+    body: (lease: Lease) => T | Promise<T>,
+  ): Promise<T>;
+  async using<T>(
+    keys: string | readonly string[],
+    optionsOrBody: AcquireOptions | ((lease: Lease) => T | Promise<T>),
+    maybeBody?: (lease: Lease) => T | Promise<T>,
+  ): Promise<T> {
+    const body = typeof optionsOrBody === "function" ? optionsOrBody : maybeBody;
+    const options = typeof optionsOrBody === "function" ? {} : optionsOrBody;
+    if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
+    const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
+    const began = this.#clock.glance();
+    const { outcome, attempts } = await this.#attempt(job, began);
+    if (outcome.kind === "denied") throw this.#failure(outcome, job, attempts, began);
+    return runBody(this.#handOut(outcome, job, attempts, began), body);
+  }
+
+  /** Who holds the key, on each node, with the node's own state: for people and for `doctor`s, never for decisions. */
+  async inspect(key: string): Promise<Inspection> {
+    this.#refuseClosed();
+    const [nodeKey] = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
+    await this.#opened();
+    const within = this.#settings.nodeTimeoutMs;
+    return inspectAll(key, nodeKey ?? key, this.#fleet, this.#electorate.quorum, within, this.#clock);
+  }
+
+  /**
+   * Declares that no lock is outstanding on these nodes, so that none has to be waited for: ends all quarantines. To be called once
+   * when a fleet is first set up; while locks are held it breaks their exclusion. Answers with the state of every node.
+   */
+  async init(): Promise<readonly FleetNodeState[]> {
+    this.#refuseClosed();
+    const states = await this.#fleet.init();
+    const fault = this.#fleet.misconfigured();
+    if (fault !== undefined) throw fault;
+    return states;
+  }
+
+  /** Settles when a quorum of nodes may vote, quarantines included. Waits without limit; give a signal to limit it. */
+  async ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    this.#refuseClosed();
+    await this.#fleet.ready(options.signal);
+    this.#refuseClosed();
+  }
+
+  /** The state of every node, as this client knows it now. */
+  nodes(): readonly FleetNodeState[] {
+    return this.#fleet.state();
+  }
+
+  /** Ends waiting acquires, gives back all leases, and closes connections and timers. Never rejects; safe to call twice. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([...this.#leases].map((lease) => lease.close()));
+    await this.#fleet.close();
+    this.#clock.close();
+  }
+
+  async #attempt(job: Job, began: number): Promise<WaitResult<Grant, Denial>> {
+    this.#refuseClosed();
+    job.signal?.throwIfAborted();
+    const deadline = began + job.waitMs;
+    if (!this.#isOpen) await this.#opened(deadline, job.signal);
+    const { nodeKeys, owner, ttlMs, minValidityMs, once, signal } = job;
+    const attempter: Attempter<Grant, Denial> = {
+      attempt: (gated) => this.#grantor.attempt({ keys: nodeKeys, owner, ttlMs, minValidityMs, gated }),
+      abandon: ({ claim }) => void claim.release(),
+    };
+    const terms = { deadline, once, signal, closing: this.#closing.signal };
+    return attemptUntil(attempter, terms, this.#clock, this.#entropy);
+  }
+
+  /** Waits for the fleet's first chance, within the deadline; a configuration that cannot work is thrown. */
+  async #opened(deadline = Infinity, signal?: AbortSignal): Promise<void> {
+    const patience = new Latch(
+      this.#clock,
+      Math.max(this.#settings.nodeTimeoutMs, deadline - this.#clock.now()),
+    );
+    const wake = () => patience.settle();
+    signal?.addEventListener("abort", wake);
+    await Promise.race([this.#fleet.opened(), patience.settled]);
+    patience.settle();
+    signal?.removeEventListener("abort", wake);
+    signal?.throwIfAborted();
+    this.#refuseClosed();
+    const fault = this.#fleet.misconfigured();
+    if (fault !== undefined) throw fault;
+    this.#isOpen = this.#fleet.state().every(({ state }) => state !== "connecting");
+  }
+
+  #job(
+    keys: string | readonly string[],
+    options: AcquireOptions,
+    kind: { once: boolean; autoExtend: boolean; isLong: boolean },
+  ): Job {
+    const settings = this.#settings;
+    const list = checkKeys(keys, settings.keyPrefix);
+    const ttlMs = options.ttlMs ?? settings.ttlMs;
+    checkTtl(settings, ttlMs);
+    return {
+      keys: list,
+      nodeKeys: this.#nodeKeys(list),
+      owner: options.owner === undefined ? settings.owner : checkOwner(options.owner),
+      ttlMs,
+      minValidityMs: checkAtLeast(
+        "minValidityMs",
+        options.minValidityMs ?? settings.minValidityMs ?? leastValidity(ttlMs, settings, kind.isLong),
+        0,
+      ),
+      waitMs: checkAtLeast("waitMs", options.waitMs ?? settings.waitMs, 0),
+      autoExtend: options.autoExtend ?? kind.autoExtend,
+      maxHoldMs: checkAtLeast("maxHoldMs", options.maxHoldMs ?? Infinity, 1),
+      once: kind.once,
+      signal: options.signal,
+    };
+  }
+
+  #nodeKeys(keys: readonly string[]): readonly string[] {
+    return keys.map((key) => this.#settings.keyPrefix + key);
+  }
+
+  #handOut({ claim, reports }: Grant, job: Job, attempts: number, began: number): Lease {
+    const { keys, owner, autoExtend, maxHoldMs } = job;
+    const lease = new Lease(
+      claim,
+      {
+        keys,
+        owner,
+        autoExtend,
+        maxHoldMs,
+        quorum: this.#electorate.quorum,
+        checkTtl: (ttlMs) => checkTtl(this.#settings, ttlMs),
+        ended: (ended) => this.#leases.delete(ended),
+      },
+      this.#clock,
+      this.#events,
+    );
+    this.#leases.add(lease);
+    const { holder, fence } = claim;
+    const waitedMs = this.#clock.glance() - began;
+    this.#events.emit(() => ({
+      type: "acquired",
+      keys,
+      holder,
+      fence,
+      attempts,
+      waitedMs,
+      remainingMs: lease.remainingMs(),
+      nodes: reports(),
+    }));
+    return lease;
+  }
+
+  #failure(
+    denial: Denial,
+    { keys }: Job,
+    attempts: number,
+    began: number,
+  ): Error & { readonly code: string } {
+    const waitedMs = this.#clock.glance() - began;
+    const nodes = denial.reports();
+    const error = this.#closing.signal.aborted
+      ? new LockerClosedError()
+      : denial.why === "unreachable"
+        ? new QuorumUnreachableError(
+            `${keys.map((key) => JSON.stringify(key)).join(", ")} could not be acquired`,
+            this.#electorate.quorum,
+            nodes,
+          )
+        : new AcquireTimeoutError(keys, nodes, attempts, waitedMs);
+    this.#events.emit(() => ({ type: "acquire-failed", keys, code: error.code, attempts, waitedMs, nodes }));
+    return error;
+  }
+
+  #refuseClosed(): void {
+    if (this.#closing.signal.aborted) throw new LockerClosedError();
+  }
+}
+
+async function runBody<T>(lease: Lease, body: (lease: Lease) => T | Promise<T>): Promise<T> {
+  let outcome: { readonly value: T } | { readonly error: unknown };
+  try {
+    outcome = { value: await body(lease) };
+  } catch (error) {
+    outcome = { error };
+  }
+  const loss = lease.loss();
+  await lease.release();
+  if (loss !== undefined)
+    throw "error" in outcome && outcome.error !== loss ? causedBy(loss, outcome.error) : loss;
+  if ("error" in outcome) throw outcome.error;
+  return outcome.value;
+}
+
+function causedBy(loss: LeaseLostError, cause: unknown): LeaseLostError {
+  return new LeaseLostError(loss, loss.lossCause, loss.nodes, { cause });
+}
+
+/** Of a lock that is to be worked under, half of the ttl should be left; where margins take much of it, nearly all that can be. */
+function leastValidity(ttlMs: number, settings: Settings, isLong: boolean): number {
+  return isLong ? Math.min(ttlMs / 2, 0.9 * validityMs(ttlMs, settings)) : ttlMs / 10;
+}
+
+function checkAtLeast(option: string, value: number, least: number): number {
+  if (!(value >= least)) throw new OptionRangeError(option, `be a number of at least ${least}`, value);
+  return value;
+}
+
+function createElectorate(
+  { mode }: Settings,
+  { nodes }: Fleet,
+  clock: Clock,
+  nodeTime: NodeTime,
+): Electorate {
+  const [only] = nodes;
+  if (mode === "quorum" || only === undefined) return new Quorum({ nodes, clock, nodeTime });
+  return new Single(only, clock, nodeTime);
+}
+
+function createFleet(
+  settings: Settings,
+  clock: Clock,
+  nodeTime: NodeTime,
+  proposals: Proposals,
+  events: Events,
+): Fleet {
+  if (settings.mode === "memory") return new MemoryFleet(processMemory(settings.fenceTtlMs));
+  const { nodeTimeoutMs, connectTimeoutMs } = settings;
+  const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);
+  return new RedisFleet(
+    settings.nodes,
+    {
+      ...settings,
+      quorum: quorumOf(settings.nodes.length),
+      times: { connectTimeoutMs, silenceMs },
+      learnFloor: (floor) => proposals.learnFloor(floor),
+    },
+    clock,
+    nodeTime,
+    events,
+  );
+}
+
+/** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
+const SILENCE_MS_MIN = 1_000;
+
+/** One memory for all lockers of the process: otherwise two of them would both have the lock. */
+let sharedMemory: MemoryNode | undefined;
+
+function processMemory(fenceTtlMs: number): MemoryNode {
+  sharedMemory ??= new MemoryNode(processMicros, fenceTtlMs);
+  return sharedMemory;
+}

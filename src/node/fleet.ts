@@ -1,0 +1,301 @@
+/**
+ * The Redis servers of one locker, and the restart guard (rules G1–G5): who may vote, and from when. A server whose memory this
+ * client does not know is admitted only after all it may have forgotten has expired. Whoever is admitted is asked; the last word
+ * is the script's, which compares the memory itself with every vote.
+ */
+import { type Clock, Latch, type Timer } from "../clock/clock.ts";
+import type { NodeTime } from "../clock/node-time.ts";
+import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
+import { ConfigError } from "../errors.ts";
+import type { Events } from "../events.ts";
+import type { ConnectionTimes, NodeInput } from "./connection.ts";
+import { type Introduction, objection } from "./introduction.ts";
+import type { Fleet, FleetNodeState } from "./lock-node.ts";
+import type { Admission } from "./node-state.ts";
+import { RedisNode } from "./redis-node.ts";
+
+export interface FleetTerms extends ValidityRules {
+  readonly quorum: number;
+  readonly maxTtlMs: number;
+  readonly fenceTtlMs: number;
+  readonly restartGuard: "strict" | "trust";
+  readonly allowEviction: boolean;
+  readonly times: ConnectionTimes;
+  /** Called with the floor of every admission: no fence below it will be granted there. */
+  readonly learnFloor: (floor: number) => void;
+}
+
+/** Servers are asked again who they are: a demotion or a new memory policy shows only there. */
+const CHECKUP_MS = 5_000;
+/** While a server waits for its admission, this often. */
+const CHECKUP_UNADMITTED_MS = 250;
+/** An earlier admission may ask for longer quarantines a few times in a row, when others raise it meanwhile. */
+const ADMISSIONS_MAX = 3;
+
+export class RedisFleet implements Fleet {
+  readonly nodes: readonly RedisNode[];
+  readonly #terms: FleetTerms;
+  readonly #clock: Clock;
+  readonly #nodeTime: NodeTime;
+  readonly #events: Events;
+  readonly #waiters = new Set<() => void>();
+  readonly #admitting = new Set<RedisNode>();
+  #lastStates: readonly string[] = [];
+  #checkup: Timer | undefined;
+  #closed = false;
+
+  constructor(
+    inputs: readonly NodeInput[],
+    terms: FleetTerms,
+    clock: Clock,
+    nodeTime: NodeTime,
+    events: Events,
+  ) {
+    this.#terms = terms;
+    this.#clock = clock;
+    this.#nodeTime = nodeTime;
+    this.#events = events;
+    const nodeTerms = {
+      clockWindowMs: terms.clockWindowMs,
+      leadMs: leadMs(terms.clockWindowMs),
+      fenceTtlMs: terms.fenceTtlMs,
+    };
+    const nodeEvents = { met: this.#met.bind(this), changed: () => this.#changed() };
+    this.nodes = inputs.map((input) => new RedisNode(input, nodeTerms, terms.times, clock, nodeEvents));
+    refuseTwins(this.nodes);
+    for (const node of this.nodes) node.open();
+    this.#planCheckup();
+  }
+
+  async opened(): Promise<void> {
+    while (!this.#closed && this.misconfigured() === undefined && !this.#isOpen()) await this.#nextChange();
+  }
+
+  async ready(signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const fault = this.misconfigured();
+      if (fault !== undefined) throw fault;
+      if (
+        this.#closed ||
+        this.state().filter(({ state }) => state === "admitted").length >= this.#terms.quorum
+      )
+        return;
+      await this.#nextChange(
+        Math.min(...this.nodes.map((node) => this.#quarantineLeftMs(node) || Infinity)),
+        signal,
+      );
+    }
+  }
+
+  async init(): Promise<readonly FleetNodeState[]> {
+    const patience = new Latch(this.#clock, 2 * this.#terms.times.connectTimeoutMs);
+    const allHeard = async () => {
+      while (!this.#closed && this.nodes.some((node) => this.#isUndecided(node))) await this.#nextChange();
+    };
+    await Promise.race([allHeard(), patience.settled]);
+    patience.settle();
+    await Promise.all(this.nodes.map((node) => this.#declare(node)));
+    return this.state();
+  }
+
+  state(): readonly FleetNodeState[] {
+    return this.nodes.map((node) => this.#stateOf(node));
+  }
+
+  misconfigured(): ConfigError | undefined {
+    const met = new Map<string, RedisNode>();
+    for (const node of this.nodes) {
+      const { acquaintance } = node;
+      if (!("met" in acquaintance) || acquaintance.met === undefined) continue;
+      const twin = met.get(acquaintance.met.runId);
+      if (twin !== undefined) {
+        return new ConfigError(
+          `nodes: ${twin.name} and ${node.name} are the same server (run_id ${acquaintance.met.runId}); a quorum needs independent ones`,
+        );
+      }
+      met.set(acquaintance.met.runId, node);
+    }
+    return undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#checkup?.cancel();
+    this.#changed();
+    await Promise.all(this.nodes.map((node) => node.close()));
+  }
+
+  #met(node: RedisNode, met: Introduction): void {
+    if (this.#closed) return;
+    if (Number.isSafeInteger(met.nodeUs)) {
+      this.#nodeTime.observe(this.nodes.indexOf(node), met.nodeUs, met.askedAt, met.answeredAt);
+    }
+    const detail = objection(met, this.#terms.allowEviction);
+    const { acquaintance } = node;
+    if (detail !== undefined) {
+      node.become({ kind: "excluded", detail, met });
+    } else if (
+      acquaintance.kind === "admitted" &&
+      met.marker !== undefined &&
+      isSameMemory(acquaintance.met, met)
+    ) {
+      node.become({ kind: "admitted", met, marker: met.marker });
+    } else {
+      node.become({ kind: "unadmitted", detail: "waits for its admission", met });
+    }
+    // One more clock is known, so others may be admitted now too (G3).
+    for (const each of this.nodes) void this.#consider(each);
+  }
+
+  /** Admits a node that waits for it, if enough clocks agree with its own. */
+  async #consider(node: RedisNode, declared = false): Promise<void> {
+    const { acquaintance } = node;
+    const isWaiting = acquaintance.kind === "unadmitted" || (declared && acquaintance.kind === "admitted");
+    if (!isWaiting || this.#admitting.has(node) || this.#closed) return;
+    const index = this.nodes.indexOf(node);
+    const { clockWindowMs, quorum } = this.#terms;
+    if (clockWindowMs > 0 && this.#nodeTime.agreeing(index, clockWindowMs) < quorum) {
+      const skewMs = Math.round(this.#nodeTime.skewMs(index) ?? 0);
+      const detail = `not admitted: the clocks of ${quorum} nodes must agree with its own within ${clockWindowMs} ms (now ${skewMs} ms off)`;
+      if (acquaintance.kind === "unadmitted" && acquaintance.detail !== detail)
+        node.become({ ...acquaintance, detail });
+      return;
+    }
+    this.#admitting.add(node);
+    try {
+      await this.#admit(node, acquaintance.met, declared);
+    } finally {
+      this.#admitting.delete(node);
+      this.#changed();
+    }
+  }
+
+  async #admit(node: RedisNode, met: Introduction, declared: boolean): Promise<void> {
+    let maxTtlMs = Math.max(this.#terms.maxTtlMs, ...this.#knownMaxTtls());
+    for (let tries = 1; ; tries++) {
+      const isPatient = this.#terms.restartGuard === "strict" && !declared;
+      const admission = await node.admit({
+        incarnation: met.incarnation,
+        maxTtlMs,
+        quarantineMs: isPatient ? quarantineMs(maxTtlMs, this.#terms) : 0,
+        tauUs: this.#nodeTime.estimateUs(this.#clock.now()) ?? 0,
+        declared,
+      });
+      if (admission.kind !== "ttl-too-short" || tries >= ADMISSIONS_MAX)
+        return this.#take(node, met, admission);
+      maxTtlMs = admission.maxTtlMs;
+    }
+  }
+
+  #take(
+    node: RedisNode,
+    met: Introduction,
+    admission: Admission | { readonly kind: "faulted"; readonly detail: string },
+  ): void {
+    const { acquaintance } = node;
+    // Another introduction, or the end of the connection, may have come first.
+    if (
+      !("met" in acquaintance) ||
+      acquaintance.met?.incarnation !== met.incarnation ||
+      acquaintance.kind === "excluded"
+    )
+      return;
+    if (admission.kind === "admitted") {
+      this.#terms.learnFloor(admission.marker.floor);
+      node.become({ kind: "admitted", met, marker: admission.marker });
+    } else {
+      if (admission.kind === "other-incarnation") node.meet();
+      const detail = admission.kind === "faulted" ? admission.detail : admission.kind;
+      node.become({ kind: "unadmitted", met, detail: `not admitted: ${detail}` });
+    }
+  }
+
+  async #declare(node: RedisNode): Promise<void> {
+    while (this.#admitting.has(node)) await this.#nextChange();
+    await this.#consider(node, true);
+  }
+
+  /** G3: what a node that lost its marker may have granted is bounded by what the others were admitted for. */
+  #knownMaxTtls(): number[] {
+    return this.nodes.flatMap(({ acquaintance }) => {
+      const marker =
+        acquaintance.kind === "admitted"
+          ? acquaintance.marker
+          : "met" in acquaintance
+            ? acquaintance.met?.marker
+            : undefined;
+      return marker === undefined ? [] : [marker.maxTtlMs];
+    });
+  }
+
+  #isOpen(): boolean {
+    const admitted = this.nodes.filter(({ acquaintance }) => acquaintance.kind === "admitted").length;
+    return admitted >= this.#terms.quorum || !this.nodes.some((node) => this.#isUndecided(node));
+  }
+
+  #isUndecided(node: RedisNode): boolean {
+    return node.acquaintance.kind === "connecting" || this.#admitting.has(node);
+  }
+
+  #quarantineLeftMs(node: RedisNode): number {
+    const { acquaintance } = node;
+    if (acquaintance.kind !== "admitted") return 0;
+    const nodeUs = this.#nodeTime.nodeUs(this.nodes.indexOf(node), this.#clock.now());
+    return nodeUs === undefined ? 0 : Math.max(0, Math.ceil((acquaintance.marker.untilUs - nodeUs) / 1_000));
+  }
+
+  #stateOf(node: RedisNode): FleetNodeState {
+    const { acquaintance, name } = node;
+    const leftMs = this.#quarantineLeftMs(node);
+    if (leftMs > 0) return { node: name, state: "quarantined", detail: `may vote in ${leftMs} ms` };
+    if (acquaintance.kind === "admitted") return { node: name, state: "admitted", detail: "may vote" };
+    return {
+      node: name,
+      state: acquaintance.kind,
+      detail: "detail" in acquaintance ? acquaintance.detail : "connecting",
+    };
+  }
+
+  #changed(): void {
+    for (const wake of this.#waiters) wake();
+    const states = this.state();
+    states.forEach(({ node, state, detail }, index) => {
+      if (this.#lastStates[index] !== state) this.#events.emit(() => ({ type: "node", node, state, detail }));
+    });
+    this.#lastStates = states.map(({ state }) => state);
+  }
+
+  /** Settles at the next change, after `withinMs`, or when the signal aborts. */
+  async #nextChange(withinMs: number = CHECKUP_MS, signal?: AbortSignal): Promise<void> {
+    const latch = new Latch(this.#clock, Math.min(withinMs, CHECKUP_MS));
+    const wake = () => latch.settle();
+    this.#waiters.add(wake);
+    signal?.addEventListener("abort", wake);
+    await latch.settled;
+    this.#waiters.delete(wake);
+    signal?.removeEventListener("abort", wake);
+  }
+
+  #planCheckup(): void {
+    const isUnadmitted = this.nodes.some(({ acquaintance }) => acquaintance.kind === "unadmitted");
+    const delayMs = isUnadmitted ? CHECKUP_UNADMITTED_MS : CHECKUP_MS;
+    this.#checkup = this.#clock.at(this.#clock.glance() + delayMs, () => {
+      for (const node of this.nodes) node.meet();
+      this.#planCheckup();
+    });
+  }
+}
+
+function isSameMemory(before: Introduction, now: Introduction): boolean {
+  return before.incarnation === now.incarnation && now.marker?.incarnation === now.incarnation;
+}
+
+/** One address twice is seen at once; one server under two addresses only when it is met (`misconfigured`). */
+function refuseTwins(nodes: readonly RedisNode[]): void {
+  nodes.forEach((node, index) => {
+    if (nodes.findIndex((other) => other.name === node.name) !== index) {
+      throw new ConfigError(`nodes: ${node.name} is named twice; a quorum needs independent servers`);
+    }
+  });
+}

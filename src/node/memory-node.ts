@@ -1,0 +1,93 @@
+/**
+ * A node in this process's memory: the rules of node-state.ts without Redis. For the memory mode, where it is shared by all lockers
+ * of the process, and for tests that bring their own.
+ */
+import type { Instant } from "../clock/clock.ts";
+import { leadMs } from "../clock/validity.ts";
+import type {
+  Faulted,
+  Fleet,
+  FleetNodeState,
+  LockNode,
+  ReleaseRequest,
+  Request,
+  Sighting,
+  Vote,
+} from "./lock-node.ts";
+import { NodeState, type NodeTerms } from "./node-state.ts";
+
+/** Expired locks and fences are forgotten every so many requests, so that keys used once do not stay for good. */
+const SWEEP_EVERY_REQUESTS = 10_000;
+
+/** One incarnation for the life of the process: this memory is lost with everybody who used it. */
+const INCARNATION = "memory:1";
+
+export class MemoryNode implements LockNode {
+  readonly name = "memory";
+  readonly identity = "memory";
+  readonly isHealthy = true;
+  readonly #state = new NodeState(INCARNATION);
+  readonly #nowUs: () => number;
+  readonly #terms: NodeTerms;
+  #requests = 0;
+
+  /** `nowUs`: the node's own clock, in µs, and never going back. */
+  constructor(nowUs: () => number, fenceTtlMs: number) {
+    this.#nowUs = nowUs;
+    this.#terms = { incarnation: INCARNATION, clockWindowMs: 0, leadMs: leadMs(0), fenceTtlMs };
+    const admission = {
+      incarnation: INCARNATION,
+      maxTtlMs: Number.MAX_SAFE_INTEGER,
+      quarantineMs: 0,
+      tauUs: 0,
+      declared: false,
+    };
+    this.#state.admit(admission, this.#terms, 0);
+  }
+
+  ask(request: Request, reply: (vote: Vote) => void): void {
+    if (++this.#requests % SWEEP_EVERY_REQUESTS === 0) this.#state.sweep(this.#nowUs());
+    queueMicrotask(() => reply(this.#state.apply(request, this.#terms, this.#nowUs())));
+  }
+
+  undo(request: ReleaseRequest, _until: Instant, reply: (vote: Vote) => void): void {
+    this.ask(request, reply);
+  }
+
+  inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
+    queueMicrotask(() => reply(this.#state.inspect(keys, this.#nowUs())));
+  }
+}
+
+/** A fleet of one memory node: always open, never in quarantine. */
+export class MemoryFleet implements Fleet {
+  readonly nodes: readonly LockNode[];
+
+  constructor(node: MemoryNode) {
+    this.nodes = [node];
+  }
+
+  opened(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  ready(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  init(): Promise<readonly FleetNodeState[]> {
+    return Promise.resolve(this.state());
+  }
+
+  state(): readonly FleetNodeState[] {
+    return [{ node: "memory", state: "admitted", detail: "in this process" }];
+  }
+
+  misconfigured(): undefined {
+    return undefined;
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * Options as users write them, and as the library uses them: checked once, relations included, defaults filled in. Whoever passes
+ * here has a configuration in which every lock keeps at least half of its ttl as validity.
+ */
+import { hostname } from "node:os";
+
+import { validityMs, type ValidityRules } from "./clock/validity.ts";
+import { ConfigError, OptionRangeError, shown } from "./errors.ts";
+import type { Observer } from "./events.ts";
+import { MARKER_KEY } from "./node/redis-scripts.ts";
+import type { NodeInput } from "./node/connection.ts";
+
+/** What all modes share. Times are in milliseconds. */
+export interface CommonOptions {
+  /** How long a lock lives on the nodes unless extended. Integer, 500 … 86 400 000; default 10 000. */
+  readonly ttlMs?: number | undefined;
+  /** The longest ttl any call may ask for; quarantines are computed from it. At least `ttlMs`; default `ttlMs`. */
+  readonly maxTtlMs?: number | undefined;
+  /** How long a node may take to vote. Above 0 and below `ttlMs`; default `ttlMs / 20`, at least 20 and at most 250. */
+  readonly nodeTimeoutMs?: number | undefined;
+  /** Allowance for clocks that run at different rates, as a fraction of the ttl. 0 … 0.25; default 0.01. */
+  readonly driftFactor?: number | undefined;
+  /** A lock with less validity left is given back. At least 0; default 10 % of the ttl, and about 50 % in `using`. */
+  readonly minValidityMs?: number | undefined;
+  /** How long `acquire` and `using` wait for a lock that others hold. At least 0; default 10 000. */
+  readonly waitMs?: number | undefined;
+  /** Put before every key on the nodes. Default none. */
+  readonly keyPrefix?: string | undefined;
+  /** The readable part of the holder value. 1 … 128 printable characters without `#`; default `<host>:<process id>`. */
+  readonly owner?: string | undefined;
+  /** How long a node remembers the last fence of a key nobody uses. At least twice `maxTtlMs`; default 24 h. */
+  readonly fenceTtlMs?: number | undefined;
+  /** Hears every event of this locker, see `HoldfastEvent`. */
+  readonly observer?: Observer | undefined;
+}
+
+/** What only nodes of Redis need. */
+export interface RedisModeOptions extends CommonOptions {
+  /**
+   * The largest accepted difference between the nodes' clocks. Costs 4.5 times itself of every validity; 0 switches the window off.
+   * At least 0; default 100 in quorum mode, 0 in single mode.
+   */
+  readonly clockWindowMs?: number | undefined;
+  /**
+   * What a node that lost its memory does: with `strict` it grants nothing until all it may have forgotten has expired, with `trust` it
+   * votes at once, at the price of exclusion across its restart. Default `strict` in quorum mode, `trust` in single mode.
+   */
+  readonly restartGuard?: "strict" | "trust" | undefined;
+  /** Lets a node vote although its memory policy may evict locks. Default false. */
+  readonly allowEviction?: boolean | undefined;
+  /** How long a connection attempt may take. Above 0; default 1 000. */
+  readonly connectTimeoutMs?: number | undefined;
+}
+
+export interface QuorumOptions extends RedisModeOptions {
+  readonly mode: "quorum";
+  /** Independent servers, best an odd number of them; a majority must agree. 1 … 15. */
+  readonly nodes: readonly NodeInput[];
+}
+
+export interface SingleOptions extends RedisModeOptions {
+  readonly mode: "single";
+  /** Exactly one. */
+  readonly nodes: readonly [NodeInput] | readonly NodeInput[];
+}
+
+/** Locks among the users of this process's memory; needs no Redis. */
+export interface MemoryOptions extends CommonOptions {
+  readonly mode: "memory";
+}
+
+export type LockerOptions = QuorumOptions | SingleOptions | MemoryOptions;
+
+export interface Settings extends ValidityRules {
+  readonly mode: LockerOptions["mode"];
+  readonly nodes: readonly NodeInput[];
+  readonly ttlMs: number;
+  readonly maxTtlMs: number;
+  readonly nodeTimeoutMs: number;
+  readonly minValidityMs: number | undefined;
+  readonly waitMs: number;
+  readonly keyPrefix: string;
+  readonly owner: string;
+  readonly fenceTtlMs: number;
+  readonly restartGuard: "strict" | "trust";
+  readonly allowEviction: boolean;
+  readonly connectTimeoutMs: number;
+  readonly observer: Observer | undefined;
+}
+
+/** Shorter locks would be all margin. */
+const TTL_MS_MIN = 500;
+const DAY_MS = 86_400_000;
+const NODES_MAX = 15;
+const OWNER_LENGTH_MAX = 128;
+/** In bytes, prefix included; keys travel with every request. */
+const KEY_BYTES_MAX = 1_024;
+const KEYS_MAX = 64;
+
+const OPTION_NAMES: ReadonlySet<string> = new Set(
+  [
+    "mode nodes ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer".split(
+      " ",
+    ),
+    "clockWindowMs restartGuard allowEviction connectTimeoutMs".split(" "),
+  ].flat(),
+);
+
+/** Fills in defaults; throws `ConfigError` for values of the wrong kind and `OptionRangeError` for those out of range. */
+export function resolveOptions(options: LockerOptions): Settings {
+  const given = checkShape(options);
+  const { mode } = options;
+  const isQuorum = mode === "quorum";
+  const ttlMs = integer("ttlMs", given["ttlMs"], 10_000, TTL_MS_MIN, DAY_MS);
+  const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, DAY_MS, "ttlMs");
+  const settings: Settings = {
+    mode,
+    nodes: checkNodes(mode, given["nodes"]),
+    ttlMs,
+    maxTtlMs,
+    nodeTimeoutMs: checkNodeTimeout(given["nodeTimeoutMs"], ttlMs),
+    driftFactor: number("driftFactor", given["driftFactor"], 0.01, 0, 0.25),
+    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
+    minValidityMs:
+      given["minValidityMs"] === undefined
+        ? undefined
+        : number("minValidityMs", given["minValidityMs"], 0, 0, maxTtlMs),
+    waitMs: number("waitMs", given["waitMs"], 10_000, 0, Infinity),
+    keyPrefix: text("keyPrefix", given["keyPrefix"], ""),
+    owner: checkOwner(given["owner"] ?? `${hostname()}:${process.pid}`),
+    fenceTtlMs: integer(
+      "fenceTtlMs",
+      given["fenceTtlMs"],
+      Math.max(DAY_MS, 2 * maxTtlMs),
+      2 * maxTtlMs,
+      366 * DAY_MS,
+    ),
+    restartGuard: oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
+      "strict",
+      "trust",
+    ]),
+    allowEviction: given["allowEviction"] === true,
+    connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),
+    observer: given["observer"] as Observer | undefined,
+  };
+  checkTtl(settings, ttlMs);
+  return settings;
+}
+
+/** Whether `ttlMs` may be asked for in one call. */
+export function checkTtl(settings: Settings, ttlMs: number): void {
+  if (!Number.isInteger(ttlMs) || ttlMs < TTL_MS_MIN)
+    throw new OptionRangeError("ttlMs", `be an integer of at least ${TTL_MS_MIN}`, ttlMs);
+  if (ttlMs > settings.maxTtlMs)
+    throw new OptionRangeError("ttlMs", `be at most maxTtlMs (${settings.maxTtlMs})`, ttlMs);
+  const validity = validityMs(ttlMs, settings);
+  if (validity < ttlMs / 2) {
+    const { clockWindowMs, driftFactor } = settings;
+    const rule = `leave at least half of itself as validity with clockWindowMs ${clockWindowMs} and driftFactor ${driftFactor} (leaves ${validity} ms)`;
+    throw new OptionRangeError("ttlMs", rule, ttlMs);
+  }
+}
+
+export function checkOwner(owner: unknown): string {
+  const value = text("owner", owner, "");
+  const isFine = value.length > 0 && value.length <= OWNER_LENGTH_MAX && /^[^\p{Cc}\p{Cs}#]+$/u.test(value);
+  if (!isFine)
+    throw new OptionRangeError("owner", `be 1 to ${OWNER_LENGTH_MAX} printable characters without #`, owner);
+  return value;
+}
+
+/** The keys of one lock, each once. Two names of one key on the nodes, or a key of ours, would be a lock that excludes nobody. */
+export function checkKeys(keys: unknown, prefix: string): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(keys) ? keys : [keys];
+  if (list.length === 0 || list.length > KEYS_MAX)
+    throw new OptionRangeError("keys", `be 1 to ${KEYS_MAX} keys`, list.length);
+  for (const key of list) checkKey(key, prefix);
+  return [...new Set(list as readonly string[])];
+}
+
+function checkKey(key: unknown, prefix: string): void {
+  if (typeof key !== "string" || key === "") throw new OptionRangeError("key", "be a non-empty string", key);
+  if (Buffer.byteLength(prefix + key) > KEY_BYTES_MAX)
+    throw new OptionRangeError("key", `be at most ${KEY_BYTES_MAX} bytes, prefix included`, key);
+  if (!key.isWellFormed()) throw new OptionRangeError("key", "be well-formed Unicode", key);
+  if (prefix + key === MARKER_KEY || key.endsWith(":fence")) {
+    throw new OptionRangeError(
+      "key",
+      `not be ${MARKER_KEY} nor end in :fence, which hold this library's own data`,
+      key,
+    );
+  }
+}
+
+function checkShape(options: unknown): Record<string, unknown> {
+  if (typeof options !== "object" || options === null)
+    throw new ConfigError(`options must be an object, got ${shown(options)}`);
+  const given = options as Record<string, unknown>;
+  oneOf("mode", given["mode"], ["quorum", "single", "memory"]);
+  const unknown = Object.keys(given).find((name) => !OPTION_NAMES.has(name));
+  if (unknown !== undefined)
+    throw new ConfigError(`unknown option ${shown(unknown)}; known are ${[...OPTION_NAMES].join(", ")}`);
+  if (given["observer"] !== undefined && typeof given["observer"] !== "function") {
+    throw new ConfigError(`observer must be a function, got ${shown(given["observer"])}`);
+  }
+  return given;
+}
+
+function checkNodes(mode: LockerOptions["mode"], nodes: unknown): readonly NodeInput[] {
+  if (mode === "memory") {
+    if (nodes !== undefined) throw new ConfigError("nodes must be absent in memory mode");
+    return [];
+  }
+  if (!Array.isArray(nodes))
+    throw new ConfigError(`nodes must be an array of URLs, ioredis options or clients, got ${shown(nodes)}`);
+  const most = mode === "single" ? 1 : NODES_MAX;
+  if (nodes.length < 1 || nodes.length > most) {
+    throw new OptionRangeError(
+      "nodes",
+      mode === "single" ? "be exactly one in single mode" : `be 1 to ${most}`,
+      nodes.length,
+    );
+  }
+  for (const node of nodes as readonly unknown[]) checkNode(node);
+  return nodes as NodeInput[];
+}
+
+function checkNode(node: unknown): void {
+  if (typeof node === "object" && node !== null) return;
+  const isUrl =
+    typeof node === "string" &&
+    /^(rediss?|unix):\/\/|^\//.test(node) &&
+    (node.startsWith("/") || URL.canParse(node));
+  // The value is not shown: it may hold a password.
+  if (!isUrl)
+    throw new ConfigError(
+      `nodes must be URLs like redis://host:6379, ioredis options or clients, got ${typeof node === "string" ? "another string" : shown(node)}`,
+    );
+}
+
+function checkNodeTimeout(value: unknown, ttlMs: number): number {
+  const timeout = number("nodeTimeoutMs", value, Math.max(20, Math.min(ttlMs / 20, 250)), 1, Infinity);
+  if (timeout >= ttlMs) throw new OptionRangeError("nodeTimeoutMs", `be less than ttlMs (${ttlMs})`, value);
+  return timeout;
+}
+
+function number(option: string, value: unknown, fallback: number, least: number, most: number): number {
+  const chosen = value ?? fallback;
+  if (typeof chosen !== "number" || !(chosen >= least && chosen <= most)) {
+    throw new OptionRangeError(
+      option,
+      most === Infinity ? `be a number of at least ${least}` : `be a number from ${least} to ${most}`,
+      value,
+    );
+  }
+  return chosen;
+}
+
+function integer(
+  option: string,
+  value: unknown,
+  fallback: number,
+  least: number,
+  most: number,
+  leastName?: string,
+): number {
+  const chosen = value ?? fallback;
+  if (typeof chosen !== "number" || !Number.isInteger(chosen) || chosen < least || chosen > most) {
+    const from = leastName === undefined ? `${least}` : `${leastName} (${least})`;
+    throw new OptionRangeError(option, `be an integer from ${from} to ${most}`, value);
+  }
+  return chosen;
+}
+
+function text(option: string, value: unknown, fallback: string): string {
+  const chosen = value ?? fallback;
+  if (typeof chosen !== "string" || !chosen.isWellFormed())
+    throw new ConfigError(`${option} must be well-formed text, got ${shown(value)}`);
+  return chosen;
+}
+
+function oneOf<T extends string>(option: string, value: unknown, allowed: readonly T[]): T {
+  const found = allowed.find((each) => each === value);
+  if (found === undefined)
+    throw new ConfigError(`${option} must be one of ${allowed.join(", ")}, got ${shown(value)}`);
+  return found;
+}
