@@ -20,6 +20,10 @@ export interface Ballot {
   readonly won: boolean;
   /** By node: its vote when the verdict fell; undefined where none had come, or none was asked. */
   readonly votes: readonly (Vote | undefined)[];
+  /** The same, with the votes that came after the verdict: grows until `complete`. For reports, never for decisions. */
+  readonly heard: readonly (Vote | undefined)[];
+  /** Settles when every node that was asked has voted, which a hung one may never do. */
+  readonly complete: Promise<void>;
   /** By node: ms from question to vote. */
   readonly latenciesMs: readonly (number | undefined)[];
   /** By node: whether the question was put. */

@@ -32,7 +32,7 @@ export type HoldfastErrorCode =
 /** The key stayed held by others (or split between contenders) until `waitMs` was over. */
 export class AcquireTimeoutError extends Error {
   override readonly name: string = "AcquireTimeoutError";
-  readonly code: "ACQUIRE_TIMEOUT" = "ACQUIRE_TIMEOUT";
+  readonly code = "ACQUIRE_TIMEOUT" as const;
   readonly keys: readonly string[];
   /** What each node said in the last attempt. */
   readonly nodes: readonly NodeReport[];
@@ -53,7 +53,7 @@ export class AcquireTimeoutError extends Error {
 /** Too few nodes could vote, so nobody can have the lock now: nodes down, hung, excluded or in quarantine. */
 export class QuorumUnreachableError extends AggregateError {
   override readonly name: string = "QuorumUnreachableError";
-  readonly code: "QUORUM_UNREACHABLE" = "QUORUM_UNREACHABLE";
+  readonly code = "QUORUM_UNREACHABLE" as const;
   readonly nodes: readonly NodeReport[];
   /** How many nodes must vote for it. */
   readonly quorum: number;
@@ -84,7 +84,7 @@ export type LossCause =
 /** The lease is no longer ours, or is about to end and cannot be kept. Also the reason of `lease.signal`. */
 export class LeaseLostError extends Error {
   override readonly name: string = "LeaseLostError";
-  readonly code: "LEASE_LOST" = "LEASE_LOST";
+  readonly code = "LEASE_LOST" as const;
   readonly keys: readonly string[];
   readonly fence: number;
   readonly lossCause: LossCause;
@@ -119,13 +119,13 @@ const LOSSES: Record<LossCause, string> = {
 /** The configuration cannot be right, whatever happens later: the wrong kind of value, one server under two addresses, a Cluster client. */
 export class ConfigError extends Error {
   override readonly name: string = "ConfigError";
-  readonly code: "CONFIG_INVALID" = "CONFIG_INVALID";
+  readonly code = "CONFIG_INVALID" as const;
 }
 
 /** An option out of its range, or at odds with another; names option, rule and value. */
 export class OptionRangeError extends RangeError {
   override readonly name: string = "OptionRangeError";
-  readonly code: "OPTION_RANGE" = "OPTION_RANGE";
+  readonly code = "OPTION_RANGE" as const;
   readonly option: string;
 
   constructor(option: string, rule: string, value: unknown) {
@@ -137,7 +137,7 @@ export class OptionRangeError extends RangeError {
 /** The locker was closed before or while this was asked of it. */
 export class LockerClosedError extends Error {
   override readonly name: string = "LockerClosedError";
-  readonly code: "LOCKER_CLOSED" = "LOCKER_CLOSED";
+  readonly code = "LOCKER_CLOSED" as const;
 
   constructor() {
     super("the locker is closed");

@@ -63,7 +63,10 @@ export interface Denial {
   readonly freeInMs: number | undefined;
   /** A node's typical answering time in this attempt. */
   readonly roundTripMs: number;
+  /** What each node said, answers that came after the decision included. */
   readonly reports: () => NodeReport[];
+  /** Settles when every node that was asked has answered, which a hung one may never do. */
+  readonly complete: Promise<void>;
 }
 
 export type Renewal =

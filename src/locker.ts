@@ -118,7 +118,7 @@ export class Locker implements AsyncDisposable {
     const began = this.#clock.glance();
     const { outcome, attempts } = await this.#attempt(job, began);
     if (outcome.kind === "granted") return this.#handOut(outcome, job, attempts, began);
-    throw this.#failure(outcome, job, attempts, began);
+    throw await this.#failure(outcome, job, attempts, began);
   }
 
   /**
@@ -134,7 +134,7 @@ export class Locker implements AsyncDisposable {
     const { outcome, attempts } = await this.#attempt(job, began);
     if (outcome.kind === "granted") return this.#handOut(outcome, job, attempts, began);
     if (outcome.why === "unreachable" || this.#closing.signal.aborted)
-      throw this.#failure(outcome, job, attempts, began);
+      throw await this.#failure(outcome, job, attempts, began);
     const waitedMs = this.#clock.glance() - began;
     this.#events.emit(() => ({
       type: "acquire-failed",
@@ -168,7 +168,7 @@ export class Locker implements AsyncDisposable {
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
     const began = this.#clock.glance();
     const { outcome, attempts } = await this.#attempt(job, began);
-    if (outcome.kind === "denied") throw this.#failure(outcome, job, attempts, began);
+    if (outcome.kind === "denied") throw await this.#failure(outcome, job, attempts, began);
     return runBody(this.#handOut(outcome, job, attempts, began), body);
   }
 
@@ -317,12 +317,16 @@ export class Locker implements AsyncDisposable {
     return lease;
   }
 
-  #failure(
+  async #failure(
     denial: Denial,
     { keys }: Job,
     attempts: number,
     began: number,
-  ): Error & { readonly code: string } {
+  ): Promise<Error & { readonly code: string }> {
+    // The decision is made; nodes about to answer get a moment, since their answers are what a person will want to read.
+    const patience = new Latch(this.#clock, 2 * denial.roundTripMs + STRAGGLERS_MS);
+    await Promise.race([denial.complete, patience.settled]);
+    patience.settle();
     const waitedMs = this.#clock.glance() - began;
     const nodes = denial.reports();
     const error = this.#closing.signal.aborted
@@ -406,6 +410,9 @@ function createFleet(
     events,
   );
 }
+
+/** How long an error waits for the nodes that had not answered when it was decided, above two round trips. */
+const STRAGGLERS_MS = 5;
 
 /** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
 const SILENCE_MS_MIN = 1_000;

@@ -46,6 +46,6 @@ export class ProtocolGrantor implements Grantor {
     if (ballot.won && isWorthwhile) return { kind: "granted", claim, reports };
 
     claim.undo();
-    return { kind: "denied", ...classify(ballot, electorate.quorum), reports };
+    return { kind: "denied", ...classify(ballot, electorate.quorum), reports, complete: ballot.complete };
   }
 }

@@ -18,9 +18,11 @@ function reasonOf({ won, votes }: Ballot, quorum: number): RefusalKind {
   if (won) return "slow";
   if (votes.some(asksForMore) && votes.filter(mayYetGrant).length >= quorum) return "stale";
   if (votes.filter(canVote).length < quorum) return "unreachable";
-  const granted = votes.filter((vote) => vote?.kind === "granted").length;
-  const largest = largestHolder(votes);
-  return largest >= quorum || (granted === 0 && largest > votes.length - quorum) ? "held" : "split";
+  // Somebody who was granted nothing and meets one holder everywhere has met the one who has it.
+  const holders = new Set(
+    votes.flatMap((vote) => (vote?.kind === "refused" && vote.reason === "held" ? [vote.holder] : [])),
+  );
+  return holders.size === 1 && !votes.some((vote) => vote?.kind === "granted") ? "held" : "split";
 }
 
 function asksForMore(vote: Vote | undefined): boolean {
@@ -37,16 +39,6 @@ function canVote(vote: Vote | undefined): boolean {
     vote.kind === "granted" ||
     (vote.kind === "refused" && ABOUT_THE_KEY.has(vote.reason))
   );
-}
-
-/** On how many nodes the most successful other holder has it. */
-function largestHolder(votes: readonly (Vote | undefined)[]): number {
-  const nodes = new Map<string, number>();
-  for (const vote of votes) {
-    if (vote?.kind === "refused" && vote.reason === "held")
-      nodes.set(vote.holder, (nodes.get(vote.holder) ?? 0) + 1);
-  }
-  return Math.max(0, ...nodes.values());
 }
 
 /** The time after which the nodes that hold it for others are few enough. Nodes that did not answer may hold it for any time. */

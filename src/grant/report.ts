@@ -5,7 +5,13 @@ import type { LockNode, Refused, Vote } from "../node/lock-node.ts";
 
 export function reportsOf(nodes: readonly LockNode[], ballot: Ballot, keys: readonly string[]): NodeReport[] {
   return nodes.map((node, index) =>
-    reportOf(node.name, ballot.votes[index], ballot.latenciesMs[index], ballot.asked[index] === true, keys),
+    reportOf(
+      node.name,
+      ballot.votes[index] ?? ballot.heard[index],
+      ballot.latenciesMs[index],
+      ballot.asked[index] === true,
+      keys,
+    ),
   );
 }
 

@@ -175,7 +175,8 @@ export class Lease implements AsyncDisposable {
   async #giveBack(): Promise<ReleaseReport> {
     this.#keeper?.stop();
     this.#endTimer.cancel();
-    const remainingMs = this.remainingMs();
+    const beganAt = this.#clock.glance();
+    const validUntil = this.#state.kind === "held" ? this.#validUntil() : beganAt;
     if (this.#state.kind === "held") {
       this.#state = RELEASED;
       this.#terms.ended(this);
@@ -183,7 +184,8 @@ export class Lease implements AsyncDisposable {
     // L5: an extension in flight would put the lock back behind our release.
     await this.#extending;
     const report = await this.#claim.release();
-    const heldMs = this.#clock.now() - this.#acquiredAt;
+    const heldMs = beganAt - this.#acquiredAt;
+    const remainingMs = Math.max(0, validUntil - beganAt);
     this.#events.emit(() => ({
       type: "released",
       ...this.#who(),

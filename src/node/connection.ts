@@ -80,16 +80,35 @@ export class Connection {
   }
 
   /** One command, written now; rejects when the server says no, or when the connection ends before its answer. */
-  async call(command: string, ...args: (string | number)[]): Promise<unknown> {
+  call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    return new Promise((resolve, reject) => this.send(command, args, resolve, reject));
+  }
+
+  /** The same for the hot path, without a promise of its own: exactly one of the two is called, never synchronously. */
+  send(
+    command: string,
+    args: (string | number)[],
+    answered: (answer: unknown) => void,
+    failed: (error: unknown) => void,
+  ): void {
     if (this.#pending++ === 0) this.#lastAnswerAt = this.#clock.glance();
     this.#keepWatch();
-    try {
-      return await this.#redis.call(command, ...args);
-    } finally {
-      this.#pending--;
-      this.#answers++;
-      this.#lastAnswerAt = this.#clock.glance();
-    }
+    this.#redis.call(command, ...args).then(
+      (answer) => {
+        this.#settled();
+        answered(answer);
+      },
+      (error: unknown) => {
+        this.#settled();
+        failed(error);
+      },
+    );
+  }
+
+  #settled(): void {
+    this.#pending--;
+    this.#answers++;
+    this.#lastAnswerAt = this.#clock.glance();
   }
 
   /** Ends it with a reset: a close would leave unsent requests to the kernel, which delivers them when a partition heals. */

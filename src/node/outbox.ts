@@ -23,14 +23,16 @@ const FULL: Faulted = {
   sent: false,
 };
 
+/** One script call for all of them; answers once, with one vote per request in their order. */
+export type Send = (requests: readonly Request[], answer: (votes: readonly Vote[]) => void) => void;
+
 export class Outbox {
-  /** One script call for all of them; never rejects, one vote per request in their order. */
-  readonly #send: (requests: readonly Request[]) => Promise<readonly Vote[]>;
+  readonly #send: Send;
   #waiting: Entry[] = [];
   #calls = 0;
   #isFlushPlanned = false;
 
-  constructor(send: (requests: readonly Request[]) => Promise<readonly Vote[]>) {
+  constructor(send: Send) {
     this.#send = send;
   }
 
@@ -45,25 +47,18 @@ export class Outbox {
     this.#isFlushPlanned = true;
     queueMicrotask(() => {
       this.#isFlushPlanned = false;
-      this.#flush();
+      while (this.#waiting.length > 0 && this.#calls < CALLS_MAX)
+        this.#deliver(this.#waiting.splice(0, REQUESTS_PER_CALL_MAX));
     });
   }
 
-  #flush(): void {
-    while (this.#waiting.length > 0 && this.#calls < CALLS_MAX) {
-      const batch = this.#waiting.splice(0, REQUESTS_PER_CALL_MAX);
-      this.#calls++;
-      void this.#deliver(batch);
-    }
-  }
-
-  async #deliver(batch: readonly Entry[]): Promise<void> {
-    const votes = await this.#send(batch.map(({ request }) => request));
-    this.#calls--;
-    if (this.#waiting.length > 0) this.#planFlush();
-    batch.forEach(({ reply }, index) => {
-      const vote = votes[index];
-      if (vote !== undefined) reply(vote);
+  #deliver(batch: readonly Entry[]): void {
+    this.#calls++;
+    const requests = batch.map(({ request }) => request);
+    this.#send(requests, (votes) => {
+      this.#calls--;
+      if (this.#waiting.length > 0) this.#planFlush();
+      votes.forEach((vote, index) => batch[index]?.reply(vote));
     });
   }
 }

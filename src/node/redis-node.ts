@@ -71,7 +71,7 @@ export class RedisNode implements LockNode {
       up: () => this.meet(),
       down: (detail) => this.become({ kind: "unreachable", detail }),
     });
-    this.#outbox = new Outbox((requests) => this.#send(requests));
+    this.#outbox = new Outbox((requests, answer) => this.#send(requests, answer));
     this.#debts = new Debts(clock, (request, reply) => this.ask(request, reply));
   }
 
@@ -112,9 +112,11 @@ export class RedisNode implements LockNode {
 
   inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
     if (!this.#connection.isReady) return queueMicrotask(() => reply(this.#unreachable()));
-    this.#run(INSPECT, inspectArguments(keys.map((key) => this.#prefix(key)))).then(
+    this.#run(
+      INSPECT,
+      inspectArguments(keys.map((key) => this.#prefix(key))),
       (answer) => reply(decodeSighting(answer) ?? oddReply(answer)),
-      (error: unknown) => reply(faultOf(error)),
+      (error) => reply(faultOf(error)),
     );
   }
 
@@ -142,40 +144,47 @@ export class RedisNode implements LockNode {
     this.#events.changed(this);
   }
 
-  async admit(request: AdmitRequest): Promise<Admission | Faulted> {
-    try {
-      const terms = { ...this.#terms, incarnation: request.incarnation };
-      const answer = await this.#run(ADMIT, admitArguments(request, terms));
-      return decodeAdmission(answer, request.incarnation) ?? oddReply(answer);
-    } catch (error) {
-      return faultOf(error);
-    }
+  admit(request: AdmitRequest): Promise<Admission | Faulted> {
+    const { incarnation } = request;
+    const args = admitArguments(request, { ...this.#terms, incarnation });
+    return new Promise((resolve) =>
+      this.#run(
+        ADMIT,
+        args,
+        (answer) => resolve(decodeAdmission(answer, incarnation) ?? oddReply(answer)),
+        (error) => resolve(faultOf(error)),
+      ),
+    );
   }
 
-  async #send(requests: readonly Request[]): Promise<readonly Vote[]> {
-    if (!this.#connection.isReady) return requests.map(() => this.#unreachable());
-    try {
-      const answer = await this.#run(
-        VOTE,
-        voteArguments(requests, { ...this.#terms, incarnation: this.#incarnation() }),
-      );
-      const votes = decodeVotes(answer, requests.length) ?? requests.map(() => oddReply(answer));
-      // N1: its memory is another one than we knew.
-      if (votes.some((vote) => vote.kind === "refused" && vote.reason === "unadmitted")) this.meet();
-      return votes;
-    } catch (error) {
-      return requests.map(() => faultOf(error));
-    }
+  #send(requests: readonly Request[], answer: (votes: readonly Vote[]) => void): void {
+    const fail = (fault: Faulted) => answer(requests.map(() => fault));
+    if (!this.#connection.isReady) return queueMicrotask(() => fail(this.#unreachable()));
+    const args = voteArguments(requests, { ...this.#terms, incarnation: this.#incarnation() });
+    this.#run(
+      VOTE,
+      args,
+      (reply) => {
+        const votes = decodeVotes(reply, requests.length);
+        if (votes === undefined) return fail(oddReply(reply));
+        if (votes.some(showsOtherMemory)) this.meet();
+        answer(votes);
+      },
+      (error) => fail(faultOf(error)),
+    );
   }
 
   /** By its digest; where the server does not have it (a restart, SCRIPT FLUSH) with its text, which was then not executed before. */
-  async #run({ lua, sha }: Script, args: ScriptArguments): Promise<unknown> {
-    try {
-      return await this.#connection.call("EVALSHA", sha, ...args);
-    } catch (error) {
-      if (!messageOf(error).startsWith("NOSCRIPT") || !this.#connection.isReady) throw error;
-      return this.#connection.call("EVAL", lua, ...args);
-    }
+  #run(
+    { lua, sha }: Script,
+    args: ScriptArguments,
+    answered: (answer: unknown) => void,
+    failed: (error: unknown) => void,
+  ): void {
+    this.#connection.send("EVALSHA", [sha, ...args], answered, (error) => {
+      if (!messageOf(error).startsWith("NOSCRIPT") || !this.#connection.isReady) return failed(error);
+      this.#connection.send("EVAL", [lua, ...args], answered, failed);
+    });
   }
 
   /** What keeps a request from being sent at all. Releases need no admission: they only ever remove what is ours. */
@@ -214,6 +223,11 @@ export class RedisNode implements LockNode {
 
 function scriptOf(lua: string): Script {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
+}
+
+/** N1: the node's memory is another one than we knew. */
+function showsOtherMemory(vote: Vote): boolean {
+  return vote.kind === "refused" && vote.reason === "unadmitted";
 }
 
 /** An error is not proof that nothing happened: a proxy between us may have made it up. */

@@ -25,8 +25,10 @@ function hasHashTag(key: string): boolean {
   return open >= 0 && key.indexOf("}", open + 1) > open + 1;
 }
 
-/** The replication id of the node's present memory; a promotion changes it on a live connection (rule G1). */
-const REPLICATION_ID = `string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')`;
+/** Is this the replication id of the node's present memory? A promotion changes it on a live connection (rule G1). */
+function isReplicationId(argument: string): string {
+  return `string.find(redis.call('INFO', 'replication'), 'master_replid:' .. ${argument}, 1, true)`;
+}
 
 /**
  * VOTE. KEYS: marker, then for every request its lock and fence keys in pairs.
@@ -48,7 +50,7 @@ local function admission(ttl) -- N1-N3, once per call
     checked = true
     local marker = redis.call('HMGET', KEYS[1], 'inc', 'until', 'floor', 'maxttl')
     floor, maxttl = tonumber(marker[3]), tonumber(marker[4])
-    if marker[1] ~= inc or ${REPLICATION_ID} ~= ARGV[2] then refusal = {'U'}
+    if marker[1] ~= inc or not ${isReplicationId("ARGV[2]")} then refusal = {'U'}
     elseif now < tonumber(marker[2]) then refusal = {'Q', tonumber(marker[2])} end
   end
   if refusal then return refusal end
@@ -119,14 +121,15 @@ local function release(k, last, a)
   return 'G'
 end
 
-local ops, fields = {acquire = acquire, extend = extend, release = release}, {acquire = 4, extend = 3, release = 2}
 local replies, k, a = {now}, 2, 6
 while ARGV[a] do
   local op, last = ARGV[a], k + 2 * ARGV[a + 1] - 2
-  local fine, reply = pcall(ops[op], k, last, a + 2)
+  local run, fields = release, 2
+  if op == 'acquire' then run, fields = acquire, 4 elseif op == 'extend' then run, fields = extend, 3 end
+  local fine, reply = pcall(run, k, last, a + 2)
   if not fine then reply = {'E', type(reply) == 'table' and reply.err or tostring(reply)} end
   replies[#replies + 1] = reply
-  k, a = last + 2, a + 2 + fields[op]
+  k, a = last + 2, a + 2 + fields
 end
 return replies
 `;
@@ -140,7 +143,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local maxttl, window = tonumber(ARGV[3]), tonumber(ARGV[5])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-if run_id ~= ARGV[1] or ${REPLICATION_ID} ~= ARGV[2] then return {now, 'U'} end
+if run_id ~= ARGV[1] or not ${isReplicationId("ARGV[2]")} then return {now, 'U'} end
 if window > 0 and math.abs(tonumber(ARGV[7]) - now) > window then return {now, 'C'} end
 local inc = ARGV[1] .. ':' .. ARGV[2]
 local old = redis.call('HMGET', KEYS[1], 'inc', 'until', 'floor', 'maxttl')

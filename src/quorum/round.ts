@@ -26,6 +26,7 @@ export class Round {
   readonly #context: RoundContext;
   readonly #poll: Poll;
   readonly #votes: (Vote | undefined)[];
+  readonly #heard: (Vote | undefined)[];
   readonly #latenciesMs: (number | undefined)[];
   readonly #asked: boolean[];
   readonly #timer: Timer;
@@ -33,6 +34,9 @@ export class Round {
   #granted = 0;
   #failed = 0;
   #over = false;
+  #silent = 0;
+  readonly #complete: () => void;
+  readonly #completed: Promise<void>;
   readonly ballot: Promise<Ballot>;
 
   constructor(context: RoundContext, poll: Poll) {
@@ -40,12 +44,16 @@ export class Round {
     this.#context = context;
     this.#poll = poll;
     this.#votes = nodes.map(() => undefined);
+    this.#heard = nodes.map(() => undefined);
     this.#latenciesMs = nodes.map(() => undefined);
     this.#asked = nodes.map(() => false);
     this.#timer = clock.at(clock.glance() + poll.timeoutMs, () => this.#timeOut());
     let settle: (ballot: Ballot) => void = () => {};
     this.ballot = new Promise((resolve) => (settle = resolve));
     this.#settle = settle;
+    let complete: () => void = () => {};
+    this.#completed = new Promise((resolve) => (complete = resolve));
+    this.#complete = complete;
   }
 
   askAll(): void {
@@ -59,9 +67,12 @@ export class Round {
     const request = this.#poll.request(index);
     if (request === undefined) return this.#count(index, NOT_ASKED);
     this.#asked[index] = true;
+    this.#silent++;
     const askedAt = this.#context.clock.glance();
     node.ask(request, (vote) => {
       this.#observe(index, vote, askedAt);
+      this.#heard[index] = vote;
+      if (--this.#silent === 0) this.#complete();
       if (this.#over) return this.#poll.late(index, vote);
       this.#count(index, vote);
       heard?.(vote);
@@ -107,12 +118,14 @@ export class Round {
     if (this.#over) return;
     this.#over = true;
     this.#timer.cancel();
-    // Copies: a late vote must not change what the verdict was based on.
     this.#settle({
       won,
+      // A copy: a late vote must not change what the verdict was based on.
       votes: [...this.#votes],
-      latenciesMs: [...this.#latenciesMs],
-      asked: [...this.#asked],
+      heard: this.#heard,
+      complete: this.#completed,
+      latenciesMs: this.#latenciesMs,
+      asked: this.#asked,
     });
   }
 }

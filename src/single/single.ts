@@ -7,7 +7,14 @@ import type { Ballot, Electorate, Poll } from "../electorate.ts";
 import type { LockNode, Vote } from "../node/lock-node.ts";
 
 const ASKED = [true] as const;
-const UNASKED: Ballot = { won: false, votes: [undefined], latenciesMs: [undefined], asked: [false] };
+const UNASKED: Ballot = {
+  won: false,
+  votes: [undefined],
+  heard: [undefined],
+  complete: Promise.resolve(),
+  latenciesMs: [undefined],
+  asked: [false],
+};
 
 export class Single implements Electorate {
   readonly nodes: readonly [LockNode];
@@ -31,7 +38,8 @@ export class Single implements Electorate {
         isOver = true;
         timer.cancel();
         const won = vote.kind === "granted" && (poll.counts?.(0) ?? true);
-        resolve({ won, votes: [vote], latenciesMs: [latencyMs], asked: ASKED });
+        const votes = [vote];
+        resolve({ ...UNASKED, won, votes, heard: votes, latenciesMs: [latencyMs], asked: ASKED });
       };
       const detail = `no answer within ${Math.round(poll.timeoutMs)} ms`;
       const timer = this.#clock.at(askedAt + poll.timeoutMs, () =>

@@ -49,26 +49,26 @@ export async function attemptUntil<G extends Granted, D extends Denied>(
   entropy: Entropy,
 ): Promise<WaitResult<G, D>> {
   let last: D | undefined;
+  let full: D | undefined;
   let failures = 0;
   for (let attempts = 1; ; attempts++) {
     terms.signal?.throwIfAborted();
+    const gated = isGated(last, failures);
     const outcome = await patiently(
       attempter,
-      isGated(last, failures),
+      gated,
       last === undefined ? Infinity : terms.deadline,
       terms,
       clock,
     );
-    if (outcome === undefined) return { attempts, outcome: last as D };
-    if (outcome.kind === "granted") return { attempts, outcome };
-    failures = outcome.why === last?.why ? failures + 1 : 1;
-    last = outcome;
-    if (isTheLast(outcome, attempts, terms)) return { attempts, outcome };
-    const delay = Math.min(
-      delayMs(outcome, failures, entropy.random()),
-      roomForOneMoreMs(outcome, terms, clock),
-    );
-    if (delay < 0) return { attempts, outcome };
+    if (outcome?.kind === "granted") return { attempts, outcome };
+    failures = outcome?.why === last?.why ? failures + 1 : 1;
+    last = outcome ?? (last as D);
+    // A gated attempt asked one node; what is told in the end is what all of them said.
+    if (!gated || full === undefined) full = last;
+    if (outcome === undefined || isTheLast(last, attempts, terms)) return { attempts, outcome: full };
+    const delay = Math.min(delayMs(last, failures, entropy.random()), roomForOneMoreMs(last, terms, clock));
+    if (delay < 0) return { attempts, outcome: full };
     await sleep(clock, delay, signalsOf(terms));
   }
 }
