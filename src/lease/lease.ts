@@ -104,10 +104,9 @@ export class Lease implements AsyncDisposable {
 
   /** Milliseconds of validity left, by the client's elapsed clock; 0 once it has ended, was proved lost, or was released. */
   remainingMs(): number {
-    const isOver =
-      this.#state.kind === "released" ||
-      (this.#state.kind === "lost" && this.#state.error.lossCause === "gone");
-    return isOver ? 0 : Math.max(0, this.#validUntil() - this.#clock.now());
+    const isGone = this.#state.kind === "lost" && this.#state.error.lossCause === "gone";
+    if (isGone || this.#release !== undefined) return 0;
+    return Math.max(0, this.#validUntil() - this.#clock.now());
   }
 
   /** True while validity is left. After the signal has aborted this is the time left to stop in. */

@@ -29,6 +29,8 @@ export interface FleetTerms extends ValidityRules {
 const CHECKUP_MS = 5_000;
 /** While a server waits for its admission, this often. */
 const CHECKUP_UNADMITTED_MS = 250;
+/** How long the first attempts wait for nodes that are slower than the first quorum: a lock on all nodes outlives more of them. */
+const LAGGARDS_MS = 50;
 /** An earlier admission may ask for longer quarantines a few times in a row, when others raise it meanwhile. */
 const ADMISSIONS_MAX = 3;
 
@@ -69,6 +71,7 @@ export class RedisFleet implements Fleet {
 
   async opened(): Promise<void> {
     while (!this.#closed && this.misconfigured() === undefined && !this.#isOpen()) await this.#nextChange();
+    await this.#allDecided(LAGGARDS_MS);
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
@@ -76,11 +79,8 @@ export class RedisFleet implements Fleet {
       signal?.throwIfAborted();
       const fault = this.misconfigured();
       if (fault !== undefined) throw fault;
-      if (
-        this.#closed ||
-        this.state().filter(({ state }) => state === "admitted").length >= this.#terms.quorum
-      )
-        return;
+      const mayVote = this.state().filter(({ state }) => state === "admitted").length;
+      if (this.#closed || mayVote >= this.#terms.quorum) return this.#allDecided(LAGGARDS_MS);
       await this.#nextChange(
         Math.min(...this.nodes.map((node) => this.#quarantineLeftMs(node) || Infinity)),
         signal,
@@ -89,12 +89,7 @@ export class RedisFleet implements Fleet {
   }
 
   async init(): Promise<readonly FleetNodeState[]> {
-    const patience = new Latch(this.#clock, 2 * this.#terms.times.connectTimeoutMs);
-    const allHeard = async () => {
-      while (!this.#closed && this.nodes.some((node) => this.#isUndecided(node))) await this.#nextChange();
-    };
-    await Promise.race([allHeard(), patience.settled]);
-    patience.settle();
+    await this.#allDecided(2 * this.#terms.times.connectTimeoutMs);
     await Promise.all(this.nodes.map((node) => this.#declare(node)));
     return this.state();
   }
@@ -236,6 +231,16 @@ export class RedisFleet implements Fleet {
 
   #isUndecided(node: RedisNode): boolean {
     return node.acquaintance.kind === "connecting" || this.#admitting.has(node);
+  }
+
+  /** Until every node has had its first chance, or the time is over. */
+  async #allDecided(withinMs: number): Promise<void> {
+    const deadline = this.#clock.now() + withinMs;
+    while (!this.#closed && this.nodes.some((node) => this.#isUndecided(node))) {
+      const leftMs = deadline - this.#clock.now();
+      if (leftMs <= 0) return;
+      await this.#nextChange(leftMs);
+    }
   }
 
   #quarantineLeftMs(node: RedisNode): number {

@@ -1,0 +1,407 @@
+/**
+ * Faults on real servers, and what a lock must do about each: not grant twice, not hang, say in time what is lost, and leave nothing
+ * behind. Rule numbers are those of docs/algorithm.md.
+ */
+import { afterEach, describe, expect, test } from "vitest";
+
+import {
+  ConfigError,
+  createLocker,
+  LeaseLostError,
+  type Locker,
+  type QuorumOptions,
+  QuorumUnreachableError,
+} from "../../src/index.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import { type Proxy, proxied } from "../harness/proxy.ts";
+import { sleep, waitFor } from "../harness/wait-for.ts";
+
+const TTL_MS = 1_500;
+const KEY = "fault";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function servers(size: number, options?: ClusterOptions): Promise<Cluster> {
+  const cluster = await startCluster(size, options);
+  cleanups.push(() => cluster.stop());
+  return cluster;
+}
+
+async function proxies(cluster: Cluster): Promise<Proxy[]> {
+  const all = await proxied(cluster);
+  cleanups.push(() => Promise.all(all.map((proxy) => proxy.close())));
+  return all;
+}
+
+function client(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Locker {
+  const locker = createLocker({ mode: "quorum", nodes, ttlMs: TTL_MS, ...more });
+  cleanups.push(() => locker.close());
+  return locker;
+}
+
+/** A client that has declared the fleet new, so that it may vote at once. */
+async function pioneer(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Promise<Locker> {
+  const locker = client(nodes, more);
+  await locker.init();
+  await locker.ready();
+  return locker;
+}
+
+async function settler(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Promise<Locker> {
+  const locker = client(nodes, more);
+  await locker.ready();
+  return locker;
+}
+
+function locksOn(cluster: Cluster, key = KEY): Promise<unknown[]> {
+  return Promise.all(cluster.nodes.filter(({ state }) => state === "up").map((node) => node.cli("GET", key)));
+}
+
+function failure(promise: Promise<unknown>): Promise<Error & { nodes?: readonly { reason: string }[] }> {
+  return promise.then(
+    () => Promise.reject(new Error("expected a rejection")),
+    (error: unknown) => error as Error,
+  );
+}
+
+describe("nodes that die or hang", () => {
+  test("two of five killed mid-hold: the lease goes on, a contender is refused", async () => {
+    const cluster = await servers(5);
+    const [mine, theirs] = [await pioneer(cluster.urls), await settler(cluster.urls)];
+    const lease = await mine.acquire(KEY, { autoExtend: true });
+    await Promise.all([cluster.nodes[0]?.kill(), cluster.nodes[3]?.kill()]);
+    await sleep(1.5 * TTL_MS);
+    expect(lease.isHeld()).toBe(true);
+    expect(await theirs.tryAcquire(KEY)).toBeUndefined();
+  });
+
+  test("two of five hung: acquire, extend and release still work, and come back with nothing left", async () => {
+    const cluster = await servers(5);
+    const locker = await pioneer(cluster.urls);
+    for (const node of cluster.nodes.slice(0, 2)) node.pause();
+    const lease = await locker.acquire(KEY);
+    await lease.extend();
+    expect(await lease.release()).toMatchObject({ outcome: "released" });
+    for (const node of cluster.nodes.slice(0, 2)) node.resume();
+    await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
+      what: "no lock is left on any node",
+    });
+    expect(await locker.tryAcquire(KEY)).toBeDefined();
+  });
+
+  test("a majority hung: the acquire fails by its deadline, the holder is told before its validity ends", async () => {
+    const cluster = await servers(3);
+    const [mine, theirs] = [await pioneer(cluster.urls), await settler(cluster.urls)];
+    const lease = await mine.acquire(KEY, { autoExtend: true });
+    const lost = new Promise<number>((resolve) =>
+      lease.signal.addEventListener("abort", () => resolve(lease.remainingMs())),
+    );
+    for (const node of cluster.nodes.slice(0, 2)) node.pause();
+    const error = await failure(theirs.acquire(KEY, { waitMs: 400 }));
+    expect(error).toBeInstanceOf(QuorumUnreachableError);
+    expect(
+      error.nodes?.filter(({ reason }) => reason === "timeout" || reason === "unreachable"),
+    ).toHaveLength(2);
+    expect(await lost).toBeGreaterThan(0);
+    for (const node of cluster.nodes.slice(0, 2)) node.resume();
+  });
+
+  test("an abort is heard while a majority hangs", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls, { nodeTimeoutMs: 1_000 });
+    for (const node of cluster.nodes.slice(0, 2)) node.pause();
+    const reason = new Error("enough");
+    const controller = new AbortController();
+    const began = performance.now();
+    setTimeout(() => controller.abort(reason), 50);
+    expect(await failure(locker.acquire(KEY, { signal: controller.signal }))).toBe(reason);
+    expect(performance.now() - began).toBeLessThan(900);
+    for (const node of cluster.nodes.slice(0, 2)) node.resume();
+    await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
+      what: "the abandoned attempt is undone",
+    });
+  });
+
+  test("no Redis at all: a typed error that says why, by the deadline", async () => {
+    const locker = client(["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]);
+    const error = await failure(locker.acquire(KEY, { waitMs: 200 }));
+    expect(error).toBeInstanceOf(QuorumUnreachableError);
+    expect(error.message).toContain("ECONNREFUSED");
+  });
+
+  test("a killed quorum comes back empty: nobody acquires until the quarantine is over (G3)", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls);
+    const lease = await locker.acquire(KEY);
+    await lease.release();
+    await Promise.all(cluster.nodes.map((node) => node.restartEmpty()));
+    const error = await failure(locker.acquire(KEY, { waitMs: 500 }));
+    expect(error).toBeInstanceOf(QuorumUnreachableError);
+    const next = await locker.acquire(KEY, { waitMs: 4 * TTL_MS });
+    expect(next.fence).toBeGreaterThan(lease.fence);
+  });
+});
+
+describe("nodes that lose their memory", () => {
+  test.each(["restartEmpty", "FLUSHALL", "REPLICAOF cycle"])(
+    "%s: its vote does not count while the lock is held elsewhere",
+    async (fault) => {
+      const cluster = await servers(3);
+      const [mine, theirs] = [await pioneer(cluster.urls), await settler(cluster.urls)];
+      const lease = await mine.acquire(KEY, { autoExtend: true });
+      // Two hold it. A third that forgot, and one of the two taken away, would make a second quorum.
+      await cluster.nodes[0]?.kill();
+      const [, victim] = cluster.nodes;
+      if (fault === "restartEmpty") await victim?.restartEmpty();
+      if (fault === "FLUSHALL") await victim?.cli("FLUSHALL");
+      if (fault === "REPLICAOF cycle") {
+        await victim?.cli("REPLICAOF", "127.0.0.1", "1");
+        await victim?.cli("REPLICAOF", "NO", "ONE");
+        await victim?.cli("DEL", KEY);
+      }
+      const ends = performance.now() + lease.remainingMs();
+      await cluster.nodes[0]?.restartEmpty();
+      while (performance.now() < ends) {
+        const stolen = await theirs.tryAcquire(KEY).catch(() => undefined);
+        expect(stolen === undefined || !lease.isHeld()).toBe(true);
+        await sleep(20);
+      }
+    },
+  );
+
+  test("a lock outlives one node after another, by being put back on them (L4)", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls);
+    const lease = await locker.acquire(KEY, { autoExtend: true });
+    for (const node of cluster.nodes) {
+      await node.restartEmpty();
+      await waitFor(async () => (await node.cli("GET", KEY)) === lease.holder, {
+        what: "the lock is back on the node",
+      });
+      // It counts from the next extension on.
+      await sleep(TTL_MS / 2);
+    }
+    expect(lease.isHeld()).toBe(true);
+    expect(lease.signal.aborted).toBe(false);
+    await lease.release();
+    expect(await locksOn(cluster)).toEqual([null, null, null]);
+  });
+
+  test("trust: votes at once after a restart, with a larger fence all the same", async () => {
+    const cluster = await servers(1);
+    const locker = createLocker({ mode: "single", nodes: [cluster.urls[0] ?? ""], ttlMs: TTL_MS });
+    cleanups.push(() => locker.close());
+    const lease = await locker.acquire(KEY);
+    await cluster.nodes[0]?.restartEmpty();
+    const next = await locker.acquire(KEY, { waitMs: 5_000 });
+    expect(next.fence).toBeGreaterThan(lease.fence);
+  });
+
+  test("SCRIPT FLUSH mid-hold: nothing is lost", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls);
+    const lease = await locker.acquire(KEY);
+    await Promise.all(cluster.nodes.map((node) => node.cli("SCRIPT", "FLUSH")));
+    await lease.extend();
+    await Promise.all(cluster.nodes.map((node) => node.cli("SCRIPT", "FLUSH")));
+    expect(await lease.release()).toMatchObject({ outcome: "released" });
+    expect(await locksOn(cluster)).toEqual([null, null, null]);
+  });
+
+  test("deleted by hand on a quorum: told at once, at the next extension", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls);
+    const lease = await locker.acquire(KEY, { autoExtend: true });
+    await Promise.all(cluster.nodes.map((node) => node.cli("DEL", KEY)));
+    await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+    expect(lease.signal.reason).toMatchObject({ lossCause: "gone" });
+    expect(lease.isHeld()).toBe(false);
+  });
+});
+
+describe("servers that cannot or must not vote", () => {
+  test("out of memory: acquires are refused, extend and release still work (E1, R1)", async () => {
+    const cluster = await servers(1);
+    const [node] = cluster.nodes;
+    const locker = await pioneer(cluster.urls);
+    const lease = await locker.acquire(KEY);
+    await node?.cli("CONFIG", "SET", "maxmemory", "1");
+    const error = await failure(locker.acquire("another", { waitMs: 100 }));
+    expect(error).toBeInstanceOf(QuorumUnreachableError);
+    expect(error.message).toContain("OOM");
+    await lease.extend();
+    expect(await lease.release()).toMatchObject({ outcome: "released" });
+    expect(await node?.cli("EXISTS", KEY)).toBe(0);
+    await node?.cli("CONFIG", "SET", "maxmemory", "0");
+  });
+
+  test("a policy that evicts: excluded, with the reason (G2), unless it is allowed", async () => {
+    const cluster = await servers(1, { args: ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"] });
+    const error = await failure(client(cluster.urls).acquire(KEY, { waitMs: 100 }));
+    expect(error.message).toContain("allkeys-lru");
+    expect(await (await pioneer(cluster.urls, { allowEviction: true })).tryAcquire(KEY)).toBeDefined();
+  });
+
+  test("a replica: excluded, with the reason (G2)", async () => {
+    const cluster = await servers(2);
+    const [master, replica] = cluster.nodes;
+    await replica?.cli("REPLICAOF", "127.0.0.1", master?.port ?? 0);
+    const error = await failure(client([replica?.url ?? ""]).acquire(KEY, { waitMs: 100 }));
+    expect(error.message).toContain("not a master");
+  });
+
+  test("one server under two addresses: a configuration error", async () => {
+    const cluster = await servers(2);
+    const [proxy] = await proxies(cluster);
+    const locker = client([...cluster.urls, proxy?.url ?? ""]);
+    const error = await failure(locker.acquire(KEY));
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error.message).toContain("the same server");
+    await expect(locker.ready()).rejects.toBeInstanceOf(ConfigError);
+    expect(() =>
+      createLocker({ mode: "quorum", nodes: [cluster.urls[0] ?? "", cluster.urls[0] ?? ""] }),
+    ).toThrow(ConfigError);
+  });
+
+  test("a wrong password: said so, and never shown", async () => {
+    const cluster = await servers(1);
+    await cluster.nodes[0]?.cli("CONFIG", "SET", "requirepass", "correct-horse");
+    const url = `redis://:wrong-battery@127.0.0.1:${cluster.nodes[0]?.port}`;
+    const error = await failure(client([url]).acquire(KEY, { waitMs: 200 }));
+    expect(error.message).toMatch(/WRONGPASS|invalid username-password/);
+    expect(JSON.stringify(error) + error.message + String(error.stack)).not.toContain("wrong-battery");
+    const right = await pioneer([`redis://:correct-horse@127.0.0.1:${cluster.nodes[0]?.port}`]);
+    expect(await right.tryAcquire(KEY)).toBeDefined();
+  });
+
+  test("a foreign value under the key: an error about this node, and the value stays", async () => {
+    const cluster = await servers(1);
+    await cluster.nodes[0]?.cli("HSET", KEY, "field", "value");
+    const locker = await pioneer(cluster.urls);
+    const error = await failure(locker.acquire(KEY, { waitMs: 100 }));
+    expect(error.message).toContain("WRONGTYPE");
+    expect(await cluster.nodes[0]?.cli("HGET", KEY, "field")).toBe("value");
+  });
+});
+
+describe("networks that lose, delay and cut", () => {
+  test("replies dropped: a grant nobody heard of does not count, and is undone", async () => {
+    const cluster = await servers(3);
+    const net = await proxies(cluster);
+    const locker = await pioneer(net.map(({ url }) => url));
+    for (const proxy of net.slice(0, 2)) proxy.hold("down");
+    const error = await failure(locker.acquire(KEY, { waitMs: 100 }));
+    expect(error).toBeInstanceOf(QuorumUnreachableError);
+    await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
+      what: "the unheard grants are undone",
+      timeoutMs: TTL_MS,
+    });
+    for (const proxy of net) proxy.pass();
+    expect((await locker.acquire(KEY)).isHeld()).toBe(true);
+  });
+
+  test("replies slower than the ttl: never returned as held (C4)", async () => {
+    const cluster = await servers(3);
+    const net = await proxies(cluster);
+    const locker = await pioneer(
+      net.map(({ url }) => url),
+      { nodeTimeoutMs: TTL_MS - 1 },
+    );
+    for (const proxy of net) proxy.delay(TTL_MS * 0.6, "down");
+    await failure(locker.acquire(KEY, { waitMs: 0 }));
+    for (const proxy of net) proxy.pass();
+    await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
+      what: "the late grants are undone",
+    });
+  });
+
+  test("cut between execution and reply: not counted, not resent, not blocking ourselves", async () => {
+    const cluster = await servers(3);
+    const net = await proxies(cluster);
+    const locker = await pioneer(net.map(({ url }) => url));
+    for (const proxy of net.slice(0, 2)) proxy.cutBeforeReply();
+    const lease = await locker.acquire(KEY, { waitMs: 5_000 });
+    expect(lease.isHeld()).toBe(true);
+    await lease.release();
+    await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
+      what: "nothing is left",
+      timeoutMs: TTL_MS,
+    });
+  });
+
+  test("a partition that heals late delivers the old acquire: no orphan (R2)", async () => {
+    const cluster = await servers(3);
+    const net = await proxies(cluster);
+    const locker = await pioneer(net.map(({ url }) => url));
+    for (const proxy of net) proxy.hold("up");
+    await failure(locker.acquire(KEY, { waitMs: 100 }));
+    await sleep(200);
+    for (const proxy of net) proxy.pass();
+    const other = await settler(cluster.urls);
+    await waitFor(async () => (await other.tryAcquire(KEY).catch(() => undefined)) !== undefined, {
+      what: "another client acquires",
+      timeoutMs: 1_000,
+    });
+  });
+
+  test("clients with different views: at most one wins", async () => {
+    const cluster = await servers(5);
+    const net = await proxies(cluster);
+    await pioneer(cluster.urls);
+    const [a, b] = [await settler(net.map(({ url }) => url)), await settler(cluster.urls)];
+    for (const proxy of net.slice(3)) proxy.hold("up");
+    for (let i = 0; i < 20; i++) {
+      const both = await Promise.all([a, b].map((locker) => locker.tryAcquire(KEY).catch(() => undefined)));
+      expect(both.filter((lease) => lease?.isHeld() === true).length).toBeLessThanOrEqual(1);
+      await Promise.all(both.map((lease) => lease?.release()));
+    }
+    for (const proxy of net) proxy.pass();
+  });
+
+  test("four nodes, two contenders at a time: a split vote is decided, never held twice", async () => {
+    const cluster = await servers(4);
+    const [a, b] = [await pioneer(cluster.urls), await settler(cluster.urls)];
+    for (let i = 0; i < 30; i++) {
+      const both = await Promise.all([a, b].map((locker) => locker.tryAcquire(KEY)));
+      expect(both.filter((lease) => lease !== undefined).length).toBeLessThanOrEqual(1);
+      await Promise.all(both.map((lease) => lease?.release()));
+    }
+    const both = await Promise.all([a, b].map(async (locker) => (await locker.acquire(KEY)).release()));
+    expect(both.map(({ outcome }) => outcome)).toEqual(["released", "released"]);
+  });
+});
+
+describe("clients that stand still", () => {
+  test("a blocked event loop: nothing is claimed and nothing extended after the end", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls);
+    const outcome = await failure(
+      locker.using(KEY, (lease) => {
+        const ends = performance.now() + 1.5 * TTL_MS;
+        while (performance.now() < ends);
+        expect(lease.isHeld()).toBe(false);
+        expect(() => lease.assertHeld()).toThrow(LeaseLostError);
+      }),
+    );
+    expect(outcome).toBeInstanceOf(LeaseLostError);
+    expect(await locksOn(cluster)).toEqual([null, null, null]);
+  });
+
+  test("the body's error is the cause where the lock was lost as well", async () => {
+    const cluster = await servers(1);
+    const locker = await pioneer(cluster.urls);
+    const own = new Error("the body's own");
+    const error = await failure(
+      locker.using(KEY, async (lease) => {
+        await cluster.nodes[0]?.kill();
+        await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+        throw own;
+      }),
+    );
+    expect(error).toBeInstanceOf(LeaseLostError);
+    expect(error.cause).toBe(own);
+  });
+});
