@@ -54,8 +54,10 @@ export class NodeState {
   readonly #fences = new Map<string, Expiring<number>>();
   #marker: Marker | undefined;
 
-  constructor(incarnation: string) {
+  /** `marker`: what an earlier memory left behind, where the node was restored from a snapshot. */
+  constructor(incarnation: string, marker?: Marker) {
     this.incarnation = incarnation;
+    this.#marker = marker;
   }
 
   get marker(): Marker | undefined {

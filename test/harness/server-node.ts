@@ -1,0 +1,258 @@
+/**
+ * One real redis-server that can really be killed, stopped and robbed of its data. It keeps its port and its folder over restarts and
+ * is gone when the test process is, however that one ends.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Redis } from "ioredis";
+
+import { diesWithUs, killWhenWeExit } from "./mortality.ts";
+import { clockShimEnv, NodeClock } from "./node-clock.ts";
+import { findRedisServer } from "./redis-binary.ts";
+import { sleep } from "./wait-for.ts";
+
+export interface ServerOptions {
+  /** More arguments for every server. */
+  readonly args?: readonly string[];
+  /** Keep an append-only file, synced every second. */
+  readonly aof?: boolean;
+  /** Give every server a wall clock of its own: `node.clock`. */
+  readonly clockShim?: boolean;
+}
+
+/** `up` answers, `paused` is stopped by a signal, `dead` has no process. */
+export type ServerState = "up" | "paused" | "dead";
+
+export interface DumpedKey {
+  readonly type: string;
+  /** As PTTL answers: −1 without an expiry. */
+  readonly pttl: number;
+  readonly value: unknown;
+}
+
+const START_TIMEOUT_MS = 10_000;
+/** A node may be paused or asleep: then a command fails instead of hanging the test. */
+const CLI_TIMEOUT_MS = 10_000;
+const LOG_CHARACTERS = 4_000;
+
+export class ServerNode {
+  readonly port: number;
+  readonly url: string;
+  /** The wall clock of the server's machine, so to speak: restarts do not set it right. */
+  readonly clock: NodeClock | undefined;
+  /** What `cli` authenticates with. A restart forgets a password set by command, and this one with it. */
+  password: string | undefined;
+  readonly #folder: string;
+  readonly #options: ServerOptions;
+  #process: ChildProcess | undefined;
+  #paused = false;
+  #log = "";
+
+  constructor(port: number, options: ServerOptions) {
+    this.port = port;
+    this.url = `redis://127.0.0.1:${port}`;
+    this.#options = options;
+    this.#folder = mkdtempSync(join(tmpdir(), "holdfast-redis-"));
+    mkdirSync(this.dataFolder);
+    // Beside the data, which restartEmpty wipes: the running server has the file mapped.
+    if (options.clockShim === true) this.clock = new NodeClock(join(this.#folder, "clock"));
+  }
+
+  get dataFolder(): string {
+    return join(this.#folder, "data");
+  }
+
+  get state(): ServerState {
+    if (this.#process === undefined || hasEnded(this.#process)) return "dead";
+    return this.#paused ? "paused" : "up";
+  }
+
+  get pid(): number | undefined {
+    return this.state === "dead" ? undefined : this.#process?.pid;
+  }
+
+  /** The last words of the server, for error messages. */
+  get log(): string {
+    return this.#log;
+  }
+
+  async start(): Promise<void> {
+    if (this.state !== "dead") throw new Error(`the server on port ${this.port} is already running`);
+    const [command, args] = diesWithUs(findRedisServer(), this.#arguments());
+    const env = this.clock === undefined ? {} : clockShimEnv(this.clock.controlFile);
+    const child = spawn(command, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
+    this.#process = child;
+    this.#paused = false;
+    this.password = passwordOf(this.#options.args);
+    this.#log = "";
+    const listen = (chunk: unknown): void => {
+      this.#log = (this.#log + String(chunk)).slice(-LOG_CHARACTERS);
+    };
+    child.stdout.on("data", listen);
+    child.stderr.on("data", listen);
+    child.on("error", listen);
+    killWhenWeExit(child);
+    await this.#answers(child);
+  }
+
+  /** SIGKILL: no goodbye, nothing flushed. */
+  async kill(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || hasEnded(child)) return;
+    const gone = once(child, "exit");
+    child.kill("SIGKILL");
+    await gone;
+  }
+
+  /** Kills it if need be, and starts it with what it had on disk. */
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.start();
+  }
+
+  /** A restart on a new disk. */
+  async restartEmpty(): Promise<void> {
+    await this.kill();
+    rmSync(this.dataFolder, { recursive: true, force: true });
+    mkdirSync(this.dataFolder);
+    await this.start();
+  }
+
+  /** What a power failure leaves: an append-only file without its last bytes. Needs `aof`. */
+  async powerLoss(lostBytes = 200): Promise<void> {
+    await this.kill();
+    const folder = join(this.dataFolder, "appendonlydir");
+    for (const name of readdirSync(folder).filter((file) => file.endsWith(".incr.aof"))) {
+      const path = join(folder, name);
+      truncateSync(path, Math.max(0, statSync(path).size - lostBytes));
+    }
+    await this.start();
+  }
+
+  /** SIGSTOP: connections stay open, the kernel goes on accepting, nothing is answered. */
+  pause(): void {
+    this.#process?.kill("SIGSTOP");
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#process?.kill("SIGCONT");
+    this.#paused = false;
+  }
+
+  /** One command over a connection of its own. */
+  cli(command: string, ...args: (string | number)[]): Promise<unknown> {
+    return this.connected((redis) => redis.call(command, ...args));
+  }
+
+  /** All keys of database 0, read one after the other: not a snapshot while others write. */
+  dump(): Promise<Record<string, DumpedKey>> {
+    return this.connected(async (redis) => {
+      const found: Record<string, DumpedKey> = {};
+      for (const key of (await redis.keys("*")).toSorted()) {
+        const type = await redis.type(key);
+        const [pttl, value] = await Promise.all([redis.pttl(key), readKey(redis, key, type)]);
+        // −2: it expired since it was listed.
+        if (pttl !== -2) found[key] = { type, pttl, value };
+      }
+      return found;
+    });
+  }
+
+  /** Work on a connection of its own, which ends with it or with the time. */
+  async connected<T>(work: (redis: Redis) => Promise<T>, timeoutMs = CLI_TIMEOUT_MS): Promise<T> {
+    const redis = new Redis(this.port, "127.0.0.1", {
+      protocol: 2,
+      lazyConnect: true,
+      enableReadyCheck: false,
+      retryStrategy: null,
+      maxRetriesPerRequest: 0,
+      ...(this.password === undefined ? {} : { password: this.password }),
+    });
+    redis.on("error", () => {});
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const message = `the server on port ${this.port} (${this.state}) did not answer within ${timeoutMs} ms`;
+      timer = setTimeout(() => reject(new Error(message)), timeoutMs);
+    });
+    try {
+      return await Promise.race([redis.connect().then(() => work(redis)), late]);
+    } finally {
+      clearTimeout(timer);
+      redis.disconnect();
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await this.kill();
+    this.clock?.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #arguments(): string[] {
+    const { aof = false, args = [] } = this.#options;
+    const persistence = aof ? ["--appendonly", "yes", "--appendfsync", "everysec"] : ["--appendonly", "no"];
+    const place = ["--port", String(this.port), "--bind", "127.0.0.1", "--dir", this.dataFolder];
+    return [...place, "--save", "", ...persistence, "--enable-debug-command", "local", ...args];
+  }
+
+  async #answers(child: ChildProcess): Promise<void> {
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    while (!(await this.#isAnsweredBy(child, deadline - performance.now()))) {
+      if (hasEnded(child)) throw new Error(`redis-server on port ${this.port} ended at once:\n${this.#log}`);
+      if (performance.now() > deadline) {
+        await this.kill();
+        throw new Error(
+          `redis-server on port ${this.port} did not answer in ${START_TIMEOUT_MS} ms:\n${this.#log}`,
+        );
+      }
+      await sleep(10);
+    }
+  }
+
+  /** The port may be answered by somebody else's server while ours is about to fail on it: the process id tells. */
+  async #isAnsweredBy(child: ChildProcess, timeoutMs: number): Promise<boolean> {
+    try {
+      const info = await this.connected(
+        (redis) => redis.ping().then(() => redis.info("server")),
+        Math.max(1, timeoutMs),
+      );
+      return info.includes(`process_id:${child.pid}\r\n`);
+    } catch {
+      return false;
+    }
+  }
+}
+
+function readKey(redis: Redis, key: string, type: string): Promise<unknown> {
+  switch (type) {
+    case "string":
+      return redis.get(key);
+    case "hash":
+      return redis.hgetall(key);
+    case "list":
+      return redis.lrange(key, 0, -1);
+    case "set":
+      return redis.smembers(key);
+    case "zset":
+      return redis.zrange(key, 0, -1, "WITHSCORES");
+    default:
+      return Promise.resolve(undefined);
+  }
+}
+
+function passwordOf(args: readonly string[] = []): string | undefined {
+  const flag = args.indexOf("--requirepass");
+  return flag === -1 ? undefined : args[flag + 1];
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
+}

@@ -1,0 +1,261 @@
+/**
+ * The Lua scripts and node-state.ts say the same: both are given the same random requests, at the same times of the node's clock, and
+ * must answer the same to the microsecond. The server's clock stands still between requests, so that expiries fall on exact times.
+ */
+import { randomInt } from "node:crypto";
+
+import fc from "fast-check";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import type { Marker, Request } from "../../src/node/lock-node.ts";
+import { type AdmitRequest, NodeState, type NodeTerms } from "../../src/node/node-state.ts";
+import {
+  ADMIT_SCRIPT,
+  admitArguments,
+  decodeAdmission,
+  decodeSighting,
+  decodeVotes,
+  INSPECT_SCRIPT,
+  MARKER_KEY,
+  inspectArguments,
+  type ScriptArguments,
+  VOTE_SCRIPT,
+  voteArguments,
+} from "../../src/node/redis-scripts.ts";
+import { type Cluster, startCluster } from "../harness/cluster.ts";
+import { clockShimUnavailable } from "../harness/node-clock.ts";
+
+const START_US = 1_800_000_000_000_000;
+const WINDOW_MS = 100;
+
+describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
+  let cluster: Cluster;
+  let redis: Redis;
+  let incarnation: string;
+
+  beforeAll(async () => {
+    cluster = await startCluster(1, { clockShim: true });
+    redis = new Redis(cluster.nodes[0]?.port ?? 0, "127.0.0.1", { protocol: 2 });
+    const info = String(await redis.info("server")) + String(await redis.info("replication"));
+    incarnation = `${/run_id:(\w+)/.exec(info)?.[1]}:${/master_replid:(\w+)/.exec(info)?.[1]}`;
+  });
+  afterAll(async () => {
+    redis.disconnect();
+    await cluster.stop();
+  });
+
+  const run = (script: string, args: ScriptArguments) => redis.call("EVAL", script, ...args);
+  const clock = () => cluster.nodes[0]?.clock;
+
+  test("answer the same to random requests", async () => {
+    const seen = new Map<string, number>();
+    const seed = randomInt(2 ** 31);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step(), { minLength: 5, maxLength: 40 }),
+        fc.constantFrom(0, WINDOW_MS),
+        fc.constantFrom(undefined, RELIC),
+        async (steps, windowMs, relic) => {
+          await redis.flushall();
+          const state = new NodeState(incarnation, relic);
+          if (relic !== undefined) await leave(relic);
+          let nowUs = START_US;
+          for (const { waitUs, action } of steps) {
+            nowUs += waitUs;
+            clock()?.freezeAt(nowUs);
+            const terms = {
+              ...TERMS,
+              clockWindowMs: windowMs,
+              incarnation: action.isStranger ? `${"0".repeat(40)}:${"1".repeat(40)}` : incarnation,
+            };
+            const answers = await both(state, action, terms, nowUs);
+            expect(answers.redis, `seed ${seed}`).toEqual(answers.model);
+            for (const kind of answers.kinds) seen.set(kind, (seen.get(kind) ?? 0) + 1);
+          }
+        },
+      ),
+      { numRuns: 1_000, seed },
+    );
+    // The sequences are of use only if they reach every reply.
+    expect([...seen.keys()].sort()).toEqual(EVERY_REPLY);
+  });
+
+  async function both(
+    state: NodeState,
+    action: Action,
+    terms: NodeTerms,
+    nowUs: number,
+  ): Promise<{ redis: unknown; model: unknown; kinds: string[] }> {
+    if (action.kind === "admit") {
+      const request: AdmitRequest = {
+        ...action,
+        incarnation: terms.incarnation,
+        tauUs: nowUs + action.tauOffsetUs,
+      };
+      const answer = decodeAdmission(
+        await run(ADMIT_SCRIPT, admitArguments(request, terms)),
+        terms.incarnation,
+      );
+      const model = state.admit(request, terms, nowUs);
+      return { redis: answer, model, kinds: [`admit ${model.kind}`] };
+    }
+    if (action.kind === "inspect") {
+      const keys = ["a", "b"];
+      return {
+        redis: decodeSighting(await run(INSPECT_SCRIPT, inspectArguments(keys))),
+        model: state.inspect(keys, nowUs),
+        kinds: [],
+      };
+    }
+    const requests = action.requests.map((make) => make(nowUs));
+    const answers = decodeVotes(await run(VOTE_SCRIPT, voteArguments(requests, terms)), requests.length);
+    const model = requests.map((request) => state.apply(request, terms, nowUs));
+    const kinds = model.map(
+      (vote, index) => `${requests[index]?.op} ${vote.kind === "refused" ? vote.reason : vote.kind}`,
+    );
+    return { redis: answers, model, kinds };
+  }
+
+  /** The marker of an earlier memory, as a snapshot brings it back. */
+  async function leave({ incarnation: inc, untilUs, floor, maxTtlMs }: Marker): Promise<void> {
+    await redis.hset(MARKER_KEY, { inc, until: untilUs, floor, maxttl: maxTtlMs });
+  }
+
+  test("isolate the requests of one call: a foreign value fails its own request alone", async () => {
+    await redis.flushall();
+    clock()?.freezeAt(START_US);
+    const terms = { ...TERMS, incarnation };
+    await run(
+      ADMIT_SCRIPT,
+      admitArguments(
+        { incarnation, maxTtlMs: 1_000, quarantineMs: 0, tauUs: START_US, declared: false },
+        terms,
+      ),
+    );
+    clock()?.freezeAt(START_US + 1_000_000);
+    await redis.hset("foreign", "field", "value");
+    await redis.set("{odd}:fence", "not a number");
+    const acquire = (key: string): Request => ({
+      op: "acquire",
+      keys: [key],
+      holder: "v#1",
+      proposal: START_US + 1_000_000,
+      tauUs: START_US + 1_000_000,
+      ttlMs: 1_000,
+    });
+    const votes = decodeVotes(
+      await run(VOTE_SCRIPT, voteArguments([acquire("foreign"), acquire("odd"), acquire("fine")], terms)),
+      3,
+    );
+    expect(votes?.map(({ kind }) => kind)).toEqual(["faulted", "faulted", "granted"]);
+    expect(await redis.exists("odd", "{foreign}:fence")).toBe(0);
+  });
+});
+
+const TERMS: NodeTerms = { incarnation: "", clockWindowMs: WINDOW_MS, leadMs: 100, fenceTtlMs: 3_000 };
+
+const RELIC: Marker = {
+  incarnation: `${"2".repeat(40)}:${"3".repeat(40)}`,
+  untilUs: START_US,
+  floor: START_US + 50_000,
+  maxTtlMs: 2_000,
+};
+
+const EVERY_REPLY = [
+  ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
+    (reply) => `acquire ${reply}`,
+  ),
+  ...["admitted", "clock", "other-incarnation", "ttl-too-short"].map((reply) => `admit ${reply}`),
+  ...["granted", "missing", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
+    (reply) => `extend ${reply}`,
+  ),
+  "release granted",
+].sort();
+
+type Action =
+  | {
+      readonly kind: "vote";
+      readonly isStranger: boolean;
+      readonly requests: readonly ((nowUs: number) => Request)[];
+    }
+  | (Omit<AdmitRequest, "incarnation" | "tauUs"> & {
+      readonly kind: "admit";
+      readonly isStranger: boolean;
+      readonly tauOffsetUs: number;
+    })
+  | { readonly kind: "inspect"; readonly isStranger: boolean };
+
+interface Step {
+  readonly waitUs: number;
+  readonly action: Action;
+}
+
+function step(): fc.Arbitrary<Step> {
+  const rarely = fc.nat(19).map((n) => n === 0);
+  // Around the ms on which keys expire, and around the window and the lead.
+  const wait = fc.oneof(
+    fc.nat(2_000),
+    fc.constantFrom(0, 999, 1_000, 1_001, 99_999, 100_000, 100_001, 500_000, 1_000_000, 3_001_000),
+  );
+  const offset = fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: -2_000, max: 2_000 }) },
+    fc.constantFrom(-100_001, -100_000, 100_000, 100_001, 200_000),
+  );
+  const key = fc.constantFrom(["a"], ["b"], ["a", "b"]);
+  const holder = fc.constantFrom("x#1", "x#2", "y#1");
+  const ttlMs = fc.constantFrom(1, 500, 1_000, 1_000, 1_000, 2_000);
+  const acquire = fc
+    .record({ keys: key, holder, p: offset, tau: offset, ttlMs })
+    .map(({ keys, holder: v, p, tau, ttlMs: ttl }) => (nowUs: number): Request => ({
+      op: "acquire",
+      keys,
+      holder: v,
+      proposal: nowUs + p,
+      tauUs: nowUs + tau,
+      ttlMs: ttl,
+    }));
+  const extend = fc
+    .record({ keys: key, holder, tau: fc.oneof(offset, fc.constantFrom(-100_001, 100_001)), ttlMs })
+    .map(({ keys, holder: v, tau, ttlMs: ttl }) => (nowUs: number): Request => ({
+      op: "extend",
+      keys,
+      holder: v,
+      tauUs: nowUs + tau,
+      ttlMs: ttl,
+    }));
+  const release = fc
+    .record({ keys: key, holder, p: offset })
+    .map(({ keys, holder: v, p }) => (nowUs: number): Request => ({
+      op: "release",
+      keys,
+      holder: v,
+      proposal: nowUs + p,
+    }));
+  const requests = fc.array(
+    fc.oneof({ weight: 3, arbitrary: acquire }, { weight: 2, arbitrary: extend }, release),
+    { minLength: 1, maxLength: 4 },
+  );
+  const action: fc.Arbitrary<Action> = fc.oneof(
+    {
+      weight: 12,
+      arbitrary: fc.record({ kind: fc.constant("vote" as const), isStranger: rarely, requests }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        kind: fc.constant("admit" as const),
+        isStranger: rarely,
+        maxTtlMs: fc.constantFrom(800, 1_000, 1_000, 2_000),
+        quarantineMs: fc.constantFrom(0, 0, 0, 200),
+        tauOffsetUs: offset,
+        declared: fc.boolean(),
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constant("inspect" as const), isStranger: fc.constant(false) }),
+    },
+  );
+  return fc.record({ waitUs: wait, action });
+}
