@@ -48,33 +48,69 @@ export async function attemptUntil<G extends Granted, D extends Denied>(
   clock: Clock,
   entropy: Entropy,
 ): Promise<WaitResult<G, D>> {
-  let last: D | undefined;
-  let full: D | undefined;
-  let failures = 0;
+  const course = new Course<D>();
   for (let attempts = 1; ; attempts++) {
     terms.signal?.throwIfAborted();
-    const gated = isGated(last, failures);
+    const gated = course.isGated();
     const outcome = await patiently(
       attempter,
       gated,
-      last === undefined ? Infinity : terms.deadline,
+      course.isBegun ? terms.deadline : Infinity,
       terms,
       clock,
     );
     if (outcome?.kind === "granted") return { attempts, outcome };
-    failures = outcome?.why === last?.why ? failures + 1 : 1;
-    last = outcome ?? (last as D);
-    // A gated attempt asked one node; what is told in the end is what all of them said.
-    if (!gated || full === undefined) full = last;
-    if (outcome === undefined || isTheLast(last, attempts, terms)) return { attempts, outcome: full };
-    const delay = Math.min(delayMs(last, failures, entropy.random()), roomForOneMoreMs(last, terms, clock));
-    if (delay < 0) return { attempts, outcome: full };
+    if (outcome !== undefined) course.note(outcome, gated);
+    const delay = outcome === undefined ? -1 : nextDelayMs(course, attempts, terms, clock, entropy);
+    if (delay < 0) return { attempts, outcome: course.told() };
     await sleep(clock, delay, signalsOf(terms));
   }
 }
 
-function isGated(last: Denied | undefined, failures: number): boolean {
-  return last !== undefined && isSplit(last) && failures % GATED_IN_A_ROW_MAX !== 0;
+/** What the attempts so far have come to. */
+class Course<D extends Denied> {
+  #last: D | undefined;
+  #full: D | undefined;
+  /** How many attempts in a row failed for the reason of the last one. */
+  failures = 0;
+
+  get isBegun(): boolean {
+    return this.#last !== undefined;
+  }
+
+  note(denied: D, gated: boolean): void {
+    this.failures = denied.why === this.#last?.why ? this.failures + 1 : 1;
+    this.#last = denied;
+    if (!gated) this.#full = denied;
+  }
+
+  /** After a split vote, unless the gate has not helped for a while (C7). */
+  isGated(): boolean {
+    return this.#last !== undefined && isSplit(this.#last) && this.failures % GATED_IN_A_ROW_MAX !== 0;
+  }
+
+  last(): D {
+    if (this.#last === undefined) throw new Error("no attempt was made");
+    return this.#last;
+  }
+
+  /** What is told in the end: a gated attempt asked one node, the last full one all of them. */
+  told(): D {
+    return this.#full ?? this.last();
+  }
+}
+
+/** Negative where this was the last attempt: there is no time, or no wish, for another one. */
+function nextDelayMs(
+  course: Course<Denied>,
+  attempts: number,
+  terms: WaitTerms,
+  clock: Clock,
+  entropy: Entropy,
+): number {
+  const last = course.last();
+  if (isTheLast(last, attempts, terms)) return -1;
+  return Math.min(delayMs(last, course.failures, entropy.random()), roomForOneMoreMs(last, terms, clock));
 }
 
 function isSplit(denied: Denied): boolean {

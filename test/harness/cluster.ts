@@ -3,9 +3,9 @@
  * together.
  */
 import { freePort } from "./ports.ts";
-import { ServerNode, type ServerOptions } from "./server-node.ts";
+import { ServerNode, type ClusterOptions } from "./server-node.ts";
 
-export type { ServerNode } from "./server-node.ts";
+export type { ClusterOptions, ServerNode } from "./server-node.ts";
 
 export interface Cluster extends AsyncDisposable {
   readonly nodes: readonly ServerNode[];
@@ -15,7 +15,7 @@ export interface Cluster extends AsyncDisposable {
 
 const PORT_TRIES = 5;
 
-export async function startCluster(size: number, options: ServerOptions = {}): Promise<Cluster> {
+export async function startCluster(size: number, options: ClusterOptions = {}): Promise<Cluster> {
   const starts = await Promise.allSettled(Array.from({ length: size }, () => startNode(options)));
   const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
   const stop = async (): Promise<void> => {
@@ -30,7 +30,7 @@ export async function startCluster(size: number, options: ServerOptions = {}): P
 }
 
 /** Another process may take a port between our asking for it and the server's; then it is tried with another one. */
-async function startNode(options: ServerOptions): Promise<ServerNode> {
+async function startNode(options: ClusterOptions): Promise<ServerNode> {
   for (let tries = 1; ; tries++) {
     const node = new ServerNode(await freePort(), options);
     try {

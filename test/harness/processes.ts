@@ -3,7 +3,9 @@
  * not touch the others. A client ends when its parent does.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
+
+import { diesWithUs, killWhenWeExit } from "./mortality.ts";
 
 interface Question {
   readonly id: number;
@@ -17,11 +19,27 @@ interface Answer {
   readonly error?: string;
 }
 
+interface News {
+  readonly event: string;
+  readonly value: unknown;
+}
+
+type Methods = Record<string, (...args: unknown[]) => unknown>;
+
+interface Caller {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export interface ClientProcess {
   readonly pid: number | undefined;
+  /** Rejects with what the method threw, or when the process ends first. */
   call(method: string, ...args: unknown[]): Promise<unknown>;
+  /** What the other side says by `emit`. */
+  on(event: string, listener: (value: unknown) => void): void;
   pause(): void;
   resume(): void;
+  /** SIGKILL. */
   kill(): Promise<void>;
 }
 
@@ -31,61 +49,80 @@ export function spawnClient(
   args: readonly string[] = [],
   env: Record<string, string> = {},
 ): ClientProcess {
-  const child = fork(script, [...args], {
-    env: { ...process.env, ...env },
-    execArgv: ["--enable-source-maps"],
-  });
-  const open = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
-  let questions = 0;
-  child.on("message", (message) => {
-    const { id, value, error } = message as Answer;
-    const asked = open.get(id);
-    open.delete(id);
-    if (error === undefined) asked?.resolve(value);
-    else asked?.reject(new Error(error));
-  });
-  child.on("exit", (code, signal) => {
-    for (const { reject } of open.values()) reject(new Error(`the client process ended (${signal ?? code})`));
+  const [execPath, execArgv] = diesWithUs(process.execPath, ["--enable-source-maps"]);
+  const child = fork(script, [...args], { env: { ...process.env, ...env }, execPath, execArgv });
+  killWhenWeExit(child);
+  const open = new Map<number, Caller>();
+  const events = new EventEmitter();
+  child.on("message", (message) => hear(message as Answer | News, open, events));
+  const end = (how: unknown): void => {
+    for (const { reject } of open.values()) reject(new Error(`the client process ended (${String(how)})`));
     open.clear();
-  });
+  };
+  child.on("error", end);
+  child.on("exit", (code, signal) => end(signal ?? code));
+  let questions = 0;
   return {
     pid: child.pid,
-    call: (method, ...callArgs) =>
-      new Promise((resolve, reject) => {
-        const id = questions++;
-        open.set(id, { resolve, reject });
-        const question: Question = { id, method, args: callArgs };
-        if (child.connected) child.send(question);
-        else reject(new Error(`the client process has ended, ${method} cannot be called`));
-      }),
+    call: (method, ...callArgs) => ask(child, open, { id: questions++, method, args: callArgs }),
+    on: (event, listener) => void events.on(`client:${event}`, listener),
     pause: () => void child.kill("SIGSTOP"),
     resume: () => void child.kill("SIGCONT"),
     kill: () => kill(child),
   };
 }
 
+function ask(child: ChildProcess, open: Map<number, Caller>, question: Question): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    if (!child.connected) {
+      reject(new Error(`the client process has ended, ${question.method} cannot be called`));
+      return;
+    }
+    open.set(question.id, { resolve, reject });
+    // A failure to send is a process that has just ended: the exit event rejects what is open.
+    child.send(question, () => {});
+  });
+}
+
+function hear(message: Answer | News, open: Map<number, Caller>, events: EventEmitter): void {
+  if ("event" in message) {
+    // Prefixed, because an event named "error" that nobody listens to would be thrown.
+    events.emit(`client:${message.event}`, message.value);
+    return;
+  }
+  const caller = open.get(message.id);
+  open.delete(message.id);
+  if (message.error === undefined) caller?.resolve(message.value);
+  else caller?.reject(new Error(message.error));
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.kill("SIGKILL");
+  await gone;
+}
+
 /** The other side: answers its parent's calls until the parent is gone. */
-export function serveClient(methods: Record<string, (...args: unknown[]) => unknown>): void {
+export function serveClient(methods: Methods): void {
   process.on("disconnect", () => process.exit());
   process.on("message", (message) => void answer(methods, message as Question));
 }
 
-async function answer(
-  methods: Record<string, (...args: unknown[]) => unknown>,
-  { id, method, args }: Question,
-): Promise<void> {
+/** The other side tells its parent something it did not ask for. */
+export function emit(event: string, value?: unknown): void {
+  const news: News = { event, value };
+  process.send?.(news);
+}
+
+async function answer(methods: Methods, { id, method, args }: Question): Promise<void> {
   let reply: Answer;
   try {
-    reply = { id, value: await methods[method]?.(...args) };
+    const work = methods[method];
+    if (work === undefined) throw new Error(`this client has no method ${method}`);
+    reply = { id, value: await work(...args) };
   } catch (error) {
     reply = { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
   process.send?.(reply);
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, "exit");
-  child.kill("SIGKILL");
-  await gone;
 }

@@ -1,141 +1,188 @@
 /**
- * A network that fails in chosen ways: a TCP proxy before one server, which can hold, swallow or delay either direction, and cut a
- * connection between the execution of a request and its reply. Bytes keep their order.
+ * A bad network in front of one server, without root: a TCP proxy that can delay, keep, swallow and cut up what passes, each direction
+ * on its own. Clients connect to it instead of to the server; a test that gives every client its own proxies gives every client its
+ * own view of the network.
  */
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 
 import type { Cluster } from "./cluster.ts";
+import { freePort } from "./ports.ts";
+import { Link } from "./proxy-link.ts";
+import { harmlessRules, type Lane, type LaneRules } from "./proxy-lane.ts";
 
-/** `up`: from the client to the server. */
-export type Direction = "up" | "down";
+export type Proxy = FaultProxy;
 
-export interface Proxy {
-  readonly port: number;
-  readonly url: string;
-  readonly connections: number;
-  /** Everything that passes takes this long. */
-  delay(ms: number, direction?: Direction): void;
-  /** Keeps what arrives; `pass` delivers it. As a partition does whose packets are sent again after it heals. */
-  hold(direction?: Direction): void;
-  /** Swallows what arrives from now on. A connection that has lost bytes is useless afterwards: end it with `cut`. */
-  drop(direction?: Direction): void;
-  /** The next reply is swallowed and its connection reset: executed, and never told. */
-  cutBeforeReply(): void;
-  /** Resets all connections. */
-  cut(): void;
-  /** As at the beginning; what was held is delivered. */
-  pass(): void;
-  close(): Promise<void>;
-}
-
-type Mode = { readonly kind: "pass" | "hold" | "drop" } | { readonly kind: "delay"; readonly ms: number };
-
-const PASS: Mode = { kind: "pass" };
+/** `up` is from the client to the server. */
+export type Direction = "up" | "down" | "both";
 
 export async function startProxy(targetPort: number): Promise<Proxy> {
-  const modes: Record<Direction, Mode> = { up: PASS, down: PASS };
-  const pairs = new Set<readonly [Pipe, Pipe]>();
-  let isCutting = false;
-
-  const server = createServer((client) => {
-    const target = connect(targetPort, "127.0.0.1");
-    for (const socket of [client, target]) socket.setNoDelay(true).on("error", () => {});
-    const onReply = () => {
-      if (!isCutting) return true;
-      isCutting = false;
-      client.resetAndDestroy();
-      return false;
-    };
-    const pair = [
-      new Pipe(client, target, () => modes.up),
-      new Pipe(target, client, () => modes.down, onReply),
-    ] as const;
-    pairs.add(pair);
-    const end = () => {
-      pairs.delete(pair);
-      client.destroy();
-      target.destroy();
-    };
-    client.on("close", end);
-    target.on("close", end);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-
-  const set = (mode: Mode, direction?: Direction) => {
-    for (const each of direction === undefined ? (["up", "down"] as const) : [direction]) modes[each] = mode;
-    for (const pair of pairs) for (const pipe of pair) pipe.flush();
-  };
-  const cut = () => {
-    for (const pair of pairs) for (const pipe of pair) pipe.reset();
-  };
-  return {
-    port,
-    url: `redis://127.0.0.1:${port}`,
-    get connections() {
-      return pairs.size;
-    },
-    delay: (ms, direction) => set({ kind: "delay", ms }, direction),
-    hold: (direction) => set({ kind: "hold" }, direction),
-    drop: (direction) => set({ kind: "drop" }, direction),
-    cutBeforeReply: () => void (isCutting = true),
-    cut,
-    pass: () => set(PASS),
-    close: async () => {
-      server.close();
-      for (const pair of pairs) for (const pipe of pair) pipe.destroy();
-      await once(server, "close");
-    },
-  };
+  const proxy = new FaultProxy(await freePort(), targetPort);
+  await proxy.refuse(false);
+  return proxy;
 }
 
-/** One proxy before every node. */
+/** One proxy in front of each node, in the order of the nodes. */
 export function proxied(cluster: Cluster): Promise<Proxy[]> {
   return Promise.all(cluster.nodes.map(({ port }) => startProxy(port)));
 }
 
-/** One direction of one connection. */
-class Pipe {
-  readonly #from: Socket;
-  readonly #to: Socket;
-  readonly #mode: () => Mode;
-  readonly #held: Buffer[] = [];
-  #delayed = 0;
+class FaultProxy implements AsyncDisposable {
+  readonly port: number;
+  readonly url: string;
+  readonly #rules = { up: harmlessRules(), down: harmlessRules() };
+  readonly #targetPort: number;
+  readonly #links = new Set<Link>();
+  /** Connected to the proxy and, behind a black hole, to nothing. */
+  readonly #lost = new Set<Socket>();
+  #server: Server | undefined;
+  #blackhole = false;
+  #ambush: Ambush | undefined;
 
-  constructor(from: Socket, to: Socket, mode: () => Mode, isPassed: () => boolean = () => true) {
-    this.#from = from;
-    this.#to = to;
-    this.#mode = mode;
-    from.on("data", (bytes: Buffer) => {
-      if (isPassed()) this.#take(bytes);
-    });
+  constructor(port: number, targetPort: number) {
+    this.port = port;
+    this.url = `redis://127.0.0.1:${port}`;
+    this.#targetPort = targetPort;
   }
 
-  flush(): void {
-    if (this.#mode().kind !== "hold") for (const bytes of this.#held.splice(0)) this.#to.write(bytes);
+  get connections(): number {
+    return this.#links.size + this.#lost.size;
   }
 
-  reset(): void {
-    this.#from.resetAndDestroy();
+  /** What passes from now on arrives later by `ms` and up to `jitterMs`, in its order. */
+  delay(ms: number, jitterMs = 0, direction: Direction = "both"): void {
+    this.#change(direction, { delayMs: ms, jitterMs });
   }
 
-  destroy(): void {
-    this.#from.destroy();
+  /** Keeps what passes until `flush` or `pass`. */
+  hold(direction: Direction = "both"): void {
+    this.#change(direction, { holding: true });
   }
 
-  #take(bytes: Buffer): void {
-    const mode = this.#mode();
-    if (mode.kind === "drop") return;
-    if (mode.kind === "hold") return void this.#held.push(bytes);
-    const delayMs = mode.kind === "delay" ? mode.ms : 0;
-    // What comes after delayed bytes must not overtake them.
-    if (delayMs === 0 && this.#delayed === 0) return void this.#to.write(bytes);
-    this.#delayed++;
-    setTimeout(() => {
-      this.#delayed--;
-      if (!this.#to.destroyed) this.#to.write(bytes);
-    }, delayMs);
+  /** Delivers what was kept, and keeps nothing any more. */
+  flush(direction: Direction = "both"): void {
+    this.#change(direction, { holding: false });
+    for (const lane of this.#lanes(direction)) lane.flush();
   }
+
+  /** Swallows what passes until `pass`, which resets the connections that lost something. */
+  drop(direction: Direction = "both"): void {
+    this.#change(direction, { dropping: true });
+  }
+
+  /** Sends everything in pieces of so many bytes. */
+  chunk(bytes: number): void {
+    this.#change("both", { chunkBytes: bytes });
+  }
+
+  /** Resets all connections. What has reached the server is executed all the same. */
+  cut(): void {
+    for (const link of this.#links) link.reset();
+    for (const socket of this.#lost) socket.resetAndDestroy();
+  }
+
+  /**
+   * Once: the next reply is swallowed and its client's connection reset, so that the command is executed and unanswered. With
+   * `request`, it is the next reply after a request that contains these words.
+   */
+  cutBeforeReply(request?: string): void {
+    this.#ambush = { request, link: undefined };
+  }
+
+  /** No new connections (ECONNREFUSED). Those that exist live on. */
+  async refuse(on: boolean): Promise<void> {
+    if (on) {
+      this.#server?.close();
+      this.#server = undefined;
+      return;
+    }
+    if (this.#server !== undefined) return;
+    const server = createServer({ allowHalfOpen: true }, (client) => this.#accept(client));
+    this.#server = server.listen(this.port, "127.0.0.1");
+    await once(server, "listening");
+  }
+
+  /** Nothing passes either way, and new connections, though accepted, reach nobody. */
+  blackhole(on: boolean): void {
+    this.#blackhole = on;
+    if (on) this.drop();
+    else this.#heal();
+  }
+
+  /** A good network again. Connections that lost something are reset. */
+  async pass(): Promise<void> {
+    this.#blackhole = false;
+    this.#ambush = undefined;
+    this.#change("both", harmlessRules());
+    this.#heal();
+    this.flush();
+    await this.refuse(false);
+  }
+
+  async close(): Promise<void> {
+    const server = this.#server;
+    const closed = server === undefined ? undefined : once(server, "close");
+    await this.refuse(true);
+    this.cut();
+    await closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #accept(client: Socket): void {
+    if (this.#blackhole) {
+      this.#lost.add(client);
+      client.on("error", () => {}).on("close", () => this.#lost.delete(client));
+      client.on("end", () => client.destroy()).resume();
+      return;
+    }
+    const link: Link = new Link(
+      client,
+      {
+        ...this.#rules,
+        targetPort: this.#targetPort,
+        onRequest: (bytes, from) => this.#watch(bytes, from),
+        intercepts: (from) => this.#springs(from),
+      },
+      () => this.#links.delete(link),
+    );
+    this.#links.add(link);
+  }
+
+  #watch(bytes: Buffer, link: Link): void {
+    const { request } = this.#ambush ?? {};
+    if (request !== undefined && bytes.includes(request)) this.#ambush = { request, link };
+  }
+
+  #springs(link: Link): boolean {
+    const ambush = this.#ambush;
+    if (ambush === undefined || (ambush.request !== undefined && ambush.link !== link)) return false;
+    this.#ambush = undefined;
+    return true;
+  }
+
+  #heal(): void {
+    this.#change("both", { dropping: false });
+    for (const link of this.#links) if (link.up.broken || link.down.broken) link.reset();
+    for (const socket of this.#lost) socket.resetAndDestroy();
+  }
+
+  #change(direction: Direction, rules: Partial<LaneRules>): void {
+    if (direction !== "down") Object.assign(this.#rules.up, rules);
+    if (direction !== "up") Object.assign(this.#rules.down, rules);
+  }
+
+  #lanes(direction: Direction): Lane[] {
+    return [...this.#links].flatMap(({ up, down }) =>
+      direction === "both" ? [up, down] : [direction === "up" ? up : down],
+    );
+  }
+}
+
+interface Ambush {
+  readonly request: string | undefined;
+  /** The connection on which that request was seen. */
+  readonly link: Link | undefined;
 }

@@ -15,7 +15,7 @@ import { clockShimEnv, NodeClock } from "./node-clock.ts";
 import { findRedisServer } from "./redis-binary.ts";
 import { sleep } from "./wait-for.ts";
 
-export interface ServerOptions {
+export interface ClusterOptions {
   /** More arguments for every server. */
   readonly args?: readonly string[];
   /** Keep an append-only file, synced every second. */
@@ -47,12 +47,12 @@ export class ServerNode {
   /** What `cli` authenticates with. A restart forgets a password set by command, and this one with it. */
   password: string | undefined;
   readonly #folder: string;
-  readonly #options: ServerOptions;
+  readonly #options: ClusterOptions;
   #process: ChildProcess | undefined;
   #paused = false;
   #log = "";
 
-  constructor(port: number, options: ServerOptions) {
+  constructor(port: number, options: ClusterOptions) {
     this.port = port;
     this.url = `redis://127.0.0.1:${port}`;
     this.#options = options;
@@ -242,7 +242,7 @@ function readKey(redis: Redis, key: string, type: string): Promise<unknown> {
     case "set":
       return redis.smembers(key);
     case "zset":
-      return redis.zrange(key, 0, -1, "WITHSCORES");
+      return redis.call("ZRANGE", key, "0", "-1", "WITHSCORES");
     default:
       return Promise.resolve(undefined);
   }

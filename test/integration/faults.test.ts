@@ -2,6 +2,10 @@
  * Faults on real servers, and what a lock must do about each: not grant twice, not hang, say in time what is lost, and leave nothing
  * behind. Rule numbers are those of docs/algorithm.md.
  */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import {
@@ -13,6 +17,7 @@ import {
   QuorumUnreachableError,
 } from "../../src/index.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import { clockShimUnavailable } from "../harness/node-clock.ts";
 import { type Proxy, proxied } from "../harness/proxy.ts";
 import { sleep, waitFor } from "../harness/wait-for.ts";
 
@@ -299,7 +304,7 @@ describe("networks that lose, delay and cut", () => {
       what: "the unheard grants are undone",
       timeoutMs: TTL_MS,
     });
-    for (const proxy of net) proxy.pass();
+    await Promise.all(net.map((proxy) => proxy.pass()));
     expect((await locker.acquire(KEY)).isHeld()).toBe(true);
   });
 
@@ -310,9 +315,9 @@ describe("networks that lose, delay and cut", () => {
       net.map(({ url }) => url),
       { nodeTimeoutMs: TTL_MS - 1 },
     );
-    for (const proxy of net) proxy.delay(TTL_MS * 0.6, "down");
+    for (const proxy of net) proxy.delay(TTL_MS * 0.6, 0, "down");
     await failure(locker.acquire(KEY, { waitMs: 0 }));
-    for (const proxy of net) proxy.pass();
+    await Promise.all(net.map((proxy) => proxy.pass()));
     await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
       what: "the late grants are undone",
     });
@@ -339,7 +344,7 @@ describe("networks that lose, delay and cut", () => {
     for (const proxy of net) proxy.hold("up");
     await failure(locker.acquire(KEY, { waitMs: 100 }));
     await sleep(200);
-    for (const proxy of net) proxy.pass();
+    await Promise.all(net.map((proxy) => proxy.pass()));
     const other = await settler(cluster.urls);
     await waitFor(async () => (await other.tryAcquire(KEY).catch(() => undefined)) !== undefined, {
       what: "another client acquires",
@@ -356,9 +361,9 @@ describe("networks that lose, delay and cut", () => {
     for (let i = 0; i < 20; i++) {
       const both = await Promise.all([a, b].map((locker) => locker.tryAcquire(KEY).catch(() => undefined)));
       expect(both.filter((lease) => lease?.isHeld() === true).length).toBeLessThanOrEqual(1);
-      await Promise.all(both.map((lease) => lease?.release()));
+      await Promise.all(both.map(async (lease) => lease?.release()));
     }
-    for (const proxy of net) proxy.pass();
+    await Promise.all(net.map((proxy) => proxy.pass()));
   });
 
   test("four nodes, two contenders at a time: a split vote is decided, never held twice", async () => {
@@ -367,10 +372,56 @@ describe("networks that lose, delay and cut", () => {
     for (let i = 0; i < 30; i++) {
       const both = await Promise.all([a, b].map((locker) => locker.tryAcquire(KEY)));
       expect(both.filter((lease) => lease !== undefined).length).toBeLessThanOrEqual(1);
-      await Promise.all(both.map((lease) => lease?.release()));
+      await Promise.all(both.map(async (lease) => lease?.release()));
     }
     const both = await Promise.all([a, b].map(async (locker) => (await locker.acquire(KEY)).release()));
     expect(both.map(({ outcome }) => outcome)).toEqual(["released", "released"]);
+  });
+});
+
+describe.skipIf(clockShimUnavailable())("nodes with wrong clocks", () => {
+  test.each([3_600_000, -3_600_000])(
+    "one of three %d ms off: outvoted, and no second holder",
+    async (offMs) => {
+      const cluster = await servers(3, { clockShim: true });
+      const [mine, theirs] = [await pioneer(cluster.urls), await settler(cluster.urls)];
+      const lease = await mine.acquire(KEY, { autoExtend: true });
+      cluster.nodes[0]?.clock?.step(offMs);
+      const ends = performance.now() + 1.5 * TTL_MS;
+      while (performance.now() < ends) {
+        expect(await theirs.tryAcquire(KEY).catch(() => undefined)).toBeUndefined();
+        await sleep(50);
+      }
+      expect(lease.isHeld()).toBe(true);
+      await lease.release();
+      const next = await theirs.acquire(KEY);
+      expect(next.fence).toBeGreaterThan(lease.fence);
+      expect(Math.abs(next.fence - lease.fence)).toBeLessThan(60_000_000);
+    },
+  );
+});
+
+describe("processes", () => {
+  test("a process can exit after close, dead nodes or not", async () => {
+    const cluster = await servers(3);
+    await pioneer(cluster.urls);
+    const [, , dead] = cluster.nodes;
+    dead?.pause();
+    const library = fileURLToPath(new URL("../../build/src/index.js", import.meta.url));
+    const program = `
+      import { createLocker } from ${JSON.stringify(library)};
+      const locker = createLocker({ mode: "quorum", nodes: ${JSON.stringify(cluster.urls)}, ttlMs: ${TTL_MS} });
+      await locker.acquire("exit", { autoExtend: true });
+      await locker.close();
+      console.log("closed");`;
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], {
+      timeout: 10_000,
+    });
+    expect(stdout).toBe("closed\n");
+    dead?.resume();
+    await waitFor(async () => (await locksOn(cluster, "exit")).every((holder) => holder === null), {
+      what: "the lease is given back",
+    });
   });
 });
 

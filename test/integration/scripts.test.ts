@@ -36,6 +36,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
 
   beforeAll(async () => {
     cluster = await startCluster(1, { clockShim: true });
+    clock()?.freeze();
     redis = new Redis(cluster.nodes[0]?.port ?? 0, "127.0.0.1", { protocol: 2 });
     const info = String(await redis.info("server")) + String(await redis.info("replication"));
     incarnation = `${/run_id:(\w+)/.exec(info)?.[1]}:${/master_replid:(\w+)/.exec(info)?.[1]}`;
@@ -63,7 +64,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
           let nowUs = START_US;
           for (const { waitUs, action } of steps) {
             nowUs += waitUs;
-            clock()?.freezeAt(nowUs);
+            clock()?.setMicros(BigInt(nowUs));
             const terms = {
               ...TERMS,
               clockWindowMs: windowMs,
@@ -124,7 +125,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
 
   test("isolate the requests of one call: a foreign value fails its own request alone", async () => {
     await redis.flushall();
-    clock()?.freezeAt(START_US);
+    clock()?.setMicros(BigInt(START_US));
     const terms = { ...TERMS, incarnation };
     await run(
       ADMIT_SCRIPT,
@@ -133,7 +134,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
         terms,
       ),
     );
-    clock()?.freezeAt(START_US + 1_000_000);
+    clock()?.setMicros(BigInt(START_US + 1_000_000));
     await redis.hset("foreign", "field", "value");
     await redis.set("{odd}:fence", "not a number");
     const acquire = (key: string): Request => ({

@@ -1,0 +1,89 @@
+/** Bad input gets a typed error that names option, rule and value, before anything is connected. */
+import { expect, test } from "vitest";
+
+import { checkKeys, type LockerOptions, resolveOptions } from "../../src/options.ts";
+
+const QUORUM = { mode: "quorum", nodes: ["redis://a:1", "redis://b:1", "redis://c:1"] } as const;
+
+function message(options: unknown): string {
+  try {
+    resolveOptions(options as LockerOptions);
+    return "accepted";
+  } catch (error) {
+    return `${(error as Error & { code: string }).code}: ${(error as Error).message}`;
+  }
+}
+
+test("defaults", () => {
+  expect(resolveOptions(QUORUM)).toMatchObject({
+    ttlMs: 10_000,
+    maxTtlMs: 10_000,
+    nodeTimeoutMs: 250,
+    clockWindowMs: 100,
+    driftFactor: 0.01,
+    waitMs: 10_000,
+    fenceTtlMs: 86_400_000,
+    restartGuard: "strict",
+  });
+  expect(resolveOptions({ mode: "single", nodes: ["redis://a:1"], ttlMs: 1_000 })).toMatchObject({
+    nodeTimeoutMs: 50,
+    clockWindowMs: 0,
+    restartGuard: "trust",
+  });
+});
+
+test.each([
+  [undefined, "CONFIG_INVALID: options must be an object, got undefined"],
+  [{}, "CONFIG_INVALID: mode must be one of quorum, single, memory, got undefined"],
+  [{ mode: "cluster" }, 'CONFIG_INVALID: mode must be one of quorum, single, memory, got "cluster"'],
+  [
+    { mode: "quorum" },
+    "CONFIG_INVALID: nodes must be an array of URLs, ioredis options or clients, got undefined",
+  ],
+  [{ mode: "quorum", nodes: [] }, "OPTION_RANGE: nodes must be 1 to 15, got 0"],
+  [
+    { mode: "single", nodes: ["redis://a:1", "redis://b:1"] },
+    "OPTION_RANGE: nodes must be exactly one in single mode, got 2",
+  ],
+  [{ mode: "memory", nodes: ["redis://a:1"] }, "CONFIG_INVALID: nodes must be absent in memory mode"],
+  [{ ...QUORUM, ttlMs: 499 }, "OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got 499"],
+  [{ ...QUORUM, ttlMs: Number.NaN }, "OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got NaN"],
+  [{ ...QUORUM, ttlMs: "10000" }, 'OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got "10000"'],
+  [
+    { ...QUORUM, maxTtlMs: 9_999 },
+    "OPTION_RANGE: maxTtlMs must be an integer from ttlMs (10000) to 86400000, got 9999",
+  ],
+  [
+    { ...QUORUM, nodeTimeoutMs: 12_000 },
+    "OPTION_RANGE: nodeTimeoutMs must be less than ttlMs (10000), got 12000",
+  ],
+  [{ ...QUORUM, driftFactor: 0.5 }, "OPTION_RANGE: driftFactor must be a number from 0 to 0.25, got 0.5"],
+  [
+    { ...QUORUM, owner: "a#b" },
+    'OPTION_RANGE: owner must be 1 to 128 printable characters without #, got "a#b"',
+  ],
+  [{ ...QUORUM, tllMs: 1 }, /^CONFIG_INVALID: unknown option "tllMs"; known are mode, nodes/],
+  [
+    { ...QUORUM, ttlMs: 800 },
+    /^OPTION_RANGE: ttlMs must leave at least half of itself as validity with clockWindowMs 100 .*got 800$/,
+  ],
+])("%j", (options, expected) => {
+  if (typeof expected === "string") expect(message(options)).toBe(expected);
+  else expect(message(options)).toMatch(expected);
+});
+
+test("a node's password is never shown", () => {
+  expect(message({ mode: "single", nodes: ["http://user:secret@host"] })).not.toContain("secret");
+});
+
+test.each([[""], [undefined], [{}], ["x".repeat(1_025)], ["lone \ud800"], ["holdfast:node"], ["key:fence"]])(
+  "key %j is refused",
+  (key) => {
+    expect(() => checkKeys(key, "")).toThrow(RangeError);
+  },
+);
+
+test("keys are counted once", () => {
+  expect(checkKeys(["a", "b", "a"], "")).toEqual(["a", "b"]);
+  expect(() => checkKeys([], "")).toThrow("keys must be 1 to 64 keys, got 0");
+});
