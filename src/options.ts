@@ -11,7 +11,7 @@ import { MARKER_KEY } from "./node/redis-scripts.ts";
 import type { NodeInput } from "./node/connection.ts";
 
 /** What all modes share. Times are in milliseconds. */
-export interface CommonOptions {
+interface CommonOptions {
   /** How long a lock lives on the nodes unless extended. Integer, 500 … 86 400 000; default 10 000. */
   readonly ttlMs?: number | undefined;
   /** The longest ttl any call may ask for; quarantines are computed from it. At least `ttlMs`; default `ttlMs`. */
@@ -35,7 +35,7 @@ export interface CommonOptions {
 }
 
 /** What only nodes of Redis need. */
-export interface RedisModeOptions extends CommonOptions {
+interface RedisModeOptions extends CommonOptions {
   /**
    * The largest accepted difference between the nodes' clocks. Costs 4.5 times itself of every validity; 0 switches the window off.
    * At least 0; default 100 in quorum mode, 0 in single mode.

@@ -16,7 +16,7 @@ const EXPIRY_GRID_MS = 2;
  * M: what disagreeing clocks may take from a validity. A node inside the window may step by up to W either way while the lock is
  * held, and so may the nodes a contender asks (4W together); δ = W/4 each for what moves between the check and the write.
  */
-export function marginMs(clockWindowMs: number): number {
+function marginMs(clockWindowMs: number): number {
   return 4 * clockWindowMs + 2 * (clockWindowMs / 4);
 }
 

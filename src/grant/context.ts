@@ -6,7 +6,7 @@ import type { ValidityRules } from "../clock/validity.ts";
 import type { Electorate } from "../electorate.ts";
 import type { Proposals } from "./proposals.ts";
 
-export interface GrantRules extends ValidityRules {
+interface GrantRules extends ValidityRules {
   readonly nodeTimeoutMs: number;
   readonly maxTtlMs: number;
 }

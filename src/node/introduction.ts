@@ -47,7 +47,7 @@ export async function introduce(connection: Connection, clock: Clock): Promise<I
   };
 }
 
-export function parseInfo(text: string): Map<string, string> {
+function parseInfo(text: string): Map<string, string> {
   const lines = text.split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("#"));
   return new Map(
     lines.map((line) => {

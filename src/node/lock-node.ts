@@ -38,7 +38,7 @@ export interface ReleaseRequest {
 /** Three-valued: a node grants, refuses, or does not answer properly. Nothing may turn the third into one of the others. */
 export type Vote = Granted | Refused | Faulted;
 
-export interface Granted {
+interface Granted {
   readonly kind: "granted";
   readonly nowUs: number;
 }

@@ -15,7 +15,7 @@ export const MARKER_KEY = "holdfast:node";
 const RELEASE_CHANNEL_PREFIX = "holdfast:released:";
 
 /** `<key>:fence`, in the same cluster slot as the lock. */
-export function fenceKey(key: string): string {
+function fenceKey(key: string): string {
   return hasHashTag(key) ? `${key}:fence` : `{${key}}:fence`;
 }
 

@@ -109,12 +109,6 @@ export function serveClient(methods: Methods): void {
   process.on("message", (message) => void answer(methods, message as Question));
 }
 
-/** The other side tells its parent something it did not ask for. */
-export function emit(event: string, value?: unknown): void {
-  const news: News = { event, value };
-  process.send?.(news);
-}
-
 async function answer(methods: Methods, { id, method, args }: Question): Promise<void> {
   let reply: Answer;
   try {

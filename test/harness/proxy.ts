@@ -14,9 +14,9 @@ import { harmlessRules, type Lane, type LaneRules } from "./proxy-lane.ts";
 export type Proxy = FaultProxy;
 
 /** `up` is from the client to the server. */
-export type Direction = "up" | "down" | "both";
+type Direction = "up" | "down" | "both";
 
-export async function startProxy(targetPort: number): Promise<Proxy> {
+async function startProxy(targetPort: number): Promise<Proxy> {
   const proxy = new FaultProxy(await freePort(), targetPort);
   await proxy.refuse(false);
   return proxy;

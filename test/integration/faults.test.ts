@@ -6,6 +6,8 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
+import { Redis } from "ioredis";
+import { Redis as Redis5 } from "ioredis5";
 import { afterEach, describe, expect, test } from "vitest";
 
 import {
@@ -17,8 +19,20 @@ import {
   QuorumUnreachableError,
 } from "../../src/index.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import {
+  clientPauseWrite,
+  debugSleep,
+  evictionPolicy,
+  fillMemory,
+  flushAll,
+  freeMemory,
+  replicaOfCycle,
+  requirePassword,
+  scriptFlush,
+} from "../harness/nemesis.ts";
 import { clockShimUnavailable } from "../harness/node-clock.ts";
 import { type Proxy, proxied } from "../harness/proxy.ts";
+import type { ServerNode } from "../harness/server-node.ts";
 import { sleep, waitFor } from "../harness/wait-for.ts";
 
 const TTL_MS = 1_500;
@@ -59,6 +73,12 @@ async function settler(nodes: QuorumOptions["nodes"], more: Partial<QuorumOption
   const locker = client(nodes, more);
   await locker.ready();
   return locker;
+}
+
+function nth(cluster: Cluster, index: number): ServerNode {
+  const node = cluster.nodes[index];
+  if (node === undefined) throw new Error(`the cluster has no node ${index}`);
+  return node;
 }
 
 function locksOn(cluster: Cluster, key = KEY): Promise<unknown[]> {
@@ -130,6 +150,21 @@ describe("nodes that die or hang", () => {
     });
   });
 
+  test("writes paused on a majority, one node asleep: refused by the deadline, and nothing is left when they wake", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls);
+    await Promise.all([clientPauseWrite(nth(cluster, 0), 400), clientPauseWrite(nth(cluster, 1), 400)]);
+    const asleep = debugSleep(nth(cluster, 2), 0.3);
+    const error = await failure(locker.acquire(KEY, { waitMs: 150 }));
+    expect(error).toBeInstanceOf(QuorumUnreachableError);
+    await asleep;
+    await waitFor(async () => (await locksOn(cluster)).every((holder) => holder === null), {
+      what: "nothing is left",
+      timeoutMs: TTL_MS - 500,
+    });
+    expect(await locker.acquire(KEY)).toBeDefined();
+  });
+
   test("no Redis at all: a typed error that says why, by the deadline", async () => {
     const locker = client(["redis://127.0.0.1:1", "redis://127.0.0.1:2", "redis://127.0.0.1:3"]);
     const error = await failure(locker.acquire(KEY, { waitMs: 200 }));
@@ -159,13 +194,12 @@ describe("nodes that lose their memory", () => {
       const lease = await mine.acquire(KEY, { autoExtend: true });
       // Two hold it. A third that forgot, and one of the two taken away, would make a second quorum.
       await cluster.nodes[0]?.kill();
-      const [, victim] = cluster.nodes;
-      if (fault === "restartEmpty") await victim?.restartEmpty();
-      if (fault === "FLUSHALL") await victim?.cli("FLUSHALL");
+      const victim = nth(cluster, 1);
+      if (fault === "restartEmpty") await victim.restartEmpty();
+      if (fault === "FLUSHALL") await flushAll(victim);
       if (fault === "REPLICAOF cycle") {
-        await victim?.cli("REPLICAOF", "127.0.0.1", "1");
-        await victim?.cli("REPLICAOF", "NO", "ONE");
-        await victim?.cli("DEL", KEY);
+        await replicaOfCycle(victim);
+        await victim.cli("DEL", KEY);
       }
       const ends = performance.now() + lease.remainingMs();
       await cluster.nodes[0]?.restartEmpty();
@@ -209,9 +243,9 @@ describe("nodes that lose their memory", () => {
     const cluster = await servers(3);
     const locker = await pioneer(cluster.urls);
     const lease = await locker.acquire(KEY);
-    await Promise.all(cluster.nodes.map((node) => node.cli("SCRIPT", "FLUSH")));
+    await Promise.all(cluster.nodes.map((node) => scriptFlush(node)));
     await lease.extend();
-    await Promise.all(cluster.nodes.map((node) => node.cli("SCRIPT", "FLUSH")));
+    await Promise.all(cluster.nodes.map((node) => scriptFlush(node)));
     expect(await lease.release()).toMatchObject({ outcome: "released" });
     expect(await locksOn(cluster)).toEqual([null, null, null]);
   });
@@ -230,21 +264,22 @@ describe("nodes that lose their memory", () => {
 describe("servers that cannot or must not vote", () => {
   test("out of memory: acquires are refused, extend and release still work (E1, R1)", async () => {
     const cluster = await servers(1);
-    const [node] = cluster.nodes;
+    const node = nth(cluster, 0);
     const locker = await pioneer(cluster.urls);
     const lease = await locker.acquire(KEY);
-    await node?.cli("CONFIG", "SET", "maxmemory", "1");
+    await fillMemory(node);
     const error = await failure(locker.acquire("another", { waitMs: 100 }));
     expect(error).toBeInstanceOf(QuorumUnreachableError);
     expect(error.message).toContain("OOM");
     await lease.extend();
     expect(await lease.release()).toMatchObject({ outcome: "released" });
-    expect(await node?.cli("EXISTS", KEY)).toBe(0);
-    await node?.cli("CONFIG", "SET", "maxmemory", "0");
+    expect(await node.cli("EXISTS", KEY)).toBe(0);
+    await freeMemory(node);
   });
 
   test("a policy that evicts: excluded, with the reason (G2), unless it is allowed", async () => {
-    const cluster = await servers(1, { args: ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"] });
+    const cluster = await servers(1);
+    await evictionPolicy(nth(cluster, 0), "allkeys-lru", 100_000_000);
     const error = await failure(client(cluster.urls).acquire(KEY, { waitMs: 100 }));
     expect(error.message).toContain("allkeys-lru");
     expect(await (await pioneer(cluster.urls, { allowEviction: true })).tryAcquire(KEY)).toBeDefined();
@@ -273,7 +308,7 @@ describe("servers that cannot or must not vote", () => {
 
   test("a wrong password: said so, and never shown", async () => {
     const cluster = await servers(1);
-    await cluster.nodes[0]?.cli("CONFIG", "SET", "requirepass", "correct-horse");
+    await requirePassword(nth(cluster, 0), "correct-horse");
     const url = `redis://:wrong-battery@127.0.0.1:${cluster.nodes[0]?.port}`;
     const error = await failure(client([url]).acquire(KEY, { waitMs: 200 }));
     expect(error.message).toMatch(/WRONGPASS|invalid username-password/);
@@ -289,6 +324,40 @@ describe("servers that cannot or must not vote", () => {
     const error = await failure(locker.acquire(KEY, { waitMs: 100 }));
     expect(error.message).toContain("WRONGTYPE");
     expect(await cluster.nodes[0]?.cli("HGET", KEY, "field")).toBe("value");
+  });
+});
+
+describe("clients handed in", () => {
+  test.each([
+    ["ioredis 5", Redis5 as unknown as typeof Redis],
+    ["ioredis 6", Redis],
+  ])(
+    "%s with its defaults: a duplicate is used, its prefix kept, the client left alone",
+    async (_, Client) => {
+      const cluster = await servers(3);
+      const clients = cluster.nodes.map(
+        ({ port }) => new Client({ port, host: "127.0.0.1", keyPrefix: "app:", db: 1 }),
+      );
+      cleanups.push(async () => clients.forEach((each) => each.disconnect()));
+      const locker = await pioneer(clients);
+      const lease = await locker.acquire(KEY);
+      expect(await clients[0]?.get(KEY)).toBe(lease.holder);
+      // Redis's own way to take the lock is excluded, and excludes.
+      expect(await clients[1]?.set(KEY, "redlock", "PX", 1_000, "NX")).toBeNull();
+      await lease.release();
+      for (const each of clients) await each.set(KEY, "redlock", "PX", 1_000, "NX");
+      expect(await locker.tryAcquire(KEY)).toBeUndefined();
+      await locker.close();
+      expect(await clients[0]?.ping()).toBe("PONG");
+    },
+  );
+
+  test("a Cluster client: refused, with the reason", () => {
+    const cluster = new Redis.Cluster([{ host: "127.0.0.1", port: 1 }], { lazyConnect: true });
+    expect(() => createLocker({ mode: "quorum", nodes: [cluster] })).toThrow(
+      /Redis Cluster client is not a node/,
+    );
+    cluster.disconnect();
   });
 });
 
