@@ -9,16 +9,12 @@ import { closeSync, openSync, readSync } from "node:fs";
 import type { Clock, Instant, Timer } from "./clock.ts";
 import { TimerQueue } from "./timer-queue.ts";
 
-/** One look at the three clocks, in ms. `bootMs` counts through suspends; undefined where the platform has no such clock. */
-export interface ClockReading {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-  readonly bootMs: number | undefined;
-}
-
+/** The clocks of a machine, in ms. */
 export interface ClockSource {
-  read(): ClockReading;
   monotonicMs(): number;
+  wallMs(): number;
+  /** Counts through suspends; undefined where the platform has no such clock. */
+  bootMs(): number | undefined;
   close(): void;
 }
 
@@ -26,6 +22,12 @@ export interface ClockSource {
 const WALL_NOISE_MS = 2;
 /** /proc/uptime counts in 10 ms; plus the same noise. */
 const BOOT_NOISE_MS = 12;
+/**
+ * The boot clock costs ten times as much to read as the others (a system call, and a file). A suspend shows in the wall clock too, so
+ * it is read when the wall has moved against the monotonic clock, either way, and otherwise once in this time: what could be missed
+ * for so long is a suspend whose every millisecond a step of the wall took back meanwhile.
+ */
+const BOOT_EVERY_MS = 10;
 /** No timer sleeps longer, so that a suspend or a step is noticed within this time even when nobody asks. */
 const RECHECK_MS = 1_000;
 
@@ -36,6 +38,8 @@ export class SystemClock implements Clock {
   readonly #wall = new JumpDetector(WALL_NOISE_MS);
   readonly #boot = new JumpDetector(BOOT_NOISE_MS);
   #ahead = 0;
+  #wallOffset = Number.NaN;
+  #bootReadAt = -Infinity;
   #timeout: NodeJS.Timeout | undefined;
   #wakeAt = Infinity;
 
@@ -46,10 +50,12 @@ export class SystemClock implements Clock {
   }
 
   now(): Instant {
-    const { monotonicMs, wallMs, bootMs } = this.#source.read();
-    const wallJump = this.#wall.jump(wallMs - monotonicMs);
-    const bootJump = bootMs === undefined ? 0 : this.#boot.jump(bootMs - monotonicMs);
-    const jump = Math.max(wallJump, bootJump);
+    const { monotonicMs, wallMs } = this.#together();
+    const wallOffset = wallMs - monotonicMs;
+    const hasWallMoved = !(Math.abs(wallOffset - this.#wallOffset) <= WALL_NOISE_MS);
+    const bootJump = hasWallMoved || monotonicMs - this.#bootReadAt >= BOOT_EVERY_MS ? this.#bootJump() : 0;
+    const jump = hasWallMoved ? Math.max(this.#wall.jump(wallOffset), bootJump) : bootJump;
+    if (hasWallMoved) this.#wallOffset = wallOffset;
     if (jump > 0) {
       this.#ahead += jump;
       this.#onJump(jump);
@@ -73,6 +79,26 @@ export class SystemClock implements Clock {
     clearTimeout(this.#timeout);
     this.#timeout = undefined;
     this.#source.close();
+  }
+
+  /** Clocks cannot be read at once; a pause between two readings would look like a jump, so they are repeated. */
+  #together(): { monotonicMs: number; wallMs: number } {
+    for (let tries = READING_TRIES; ; tries--) {
+      const monotonicMs = this.#source.monotonicMs();
+      const wallMs = this.#source.wallMs();
+      if (tries === 1 || this.#source.monotonicMs() - monotonicMs < 1) return { monotonicMs, wallMs };
+    }
+  }
+
+  #bootJump(): number {
+    for (let tries = READING_TRIES; ; tries--) {
+      const monotonicMs = this.#source.monotonicMs();
+      const bootMs = this.#source.bootMs();
+      if (bootMs === undefined) return 0;
+      this.#bootReadAt = monotonicMs;
+      if (tries === 1 || this.#source.monotonicMs() - monotonicMs < 1)
+        return this.#boot.jump(bootMs - monotonicMs);
+    }
   }
 
   #cancel(timer: Timer): void {
@@ -106,6 +132,8 @@ export class SystemClock implements Clock {
   }
 }
 
+const READING_TRIES = 3;
+
 /** Sees forward jumps of one clock against the monotonic one. Steps back move the reference down and count as nothing. */
 class JumpDetector {
   readonly #noiseMs: number;
@@ -133,14 +161,8 @@ class MachineClocks implements ClockSource {
     return performance.now();
   }
 
-  /** Three clocks cannot be read at once; a pause between the readings would look like a jump, so such readings are repeated. */
-  read(): ClockReading {
-    for (let tries = 3; ; tries--) {
-      const monotonicMs = performance.now();
-      const wallMs = Date.now();
-      const bootMs = this.#bootMs();
-      if (tries === 1 || performance.now() - monotonicMs < 1) return { monotonicMs, wallMs, bootMs };
-    }
+  wallMs(): number {
+    return Date.now();
   }
 
   close(): void {
@@ -148,8 +170,8 @@ class MachineClocks implements ClockSource {
     this.#open = false;
   }
 
-  /** /proc/uptime on an open descriptor: about 1.2 µs, against 15 for os.uptime(), which opens it anew. */
-  #bootMs(): number | undefined {
+  /** /proc/uptime on an open descriptor; os.uptime() would open it anew each time. */
+  bootMs(): number | undefined {
     if (!this.#open || this.#uptime === undefined) return undefined;
     const length = readSync(this.#uptime, this.#buffer, 0, this.#buffer.length, 0);
     const end = this.#buffer.indexOf(SPACE);

@@ -2,18 +2,21 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { type ClockReading, type ClockSource, SystemClock } from "../../../src/clock/system-clock.ts";
+import { type ClockSource, SystemClock } from "../../../src/clock/system-clock.ts";
 
 class Clocks implements ClockSource {
   monotonic = 1_000;
   wall = 1.8e12;
   boot: number | undefined = 5_000;
 
-  read(): ClockReading {
-    return { monotonicMs: this.monotonic, wallMs: this.wall, bootMs: this.boot };
-  }
   monotonicMs(): number {
     return this.monotonic;
+  }
+  wallMs(): number {
+    return this.wall;
+  }
+  bootMs(): number | undefined {
+    return this.boot;
   }
   close(): void {}
 
@@ -69,11 +72,12 @@ test("time goes on after a step forward and back", () => {
   expect(clock.now() - stepped).toBe(500);
 });
 
-test("a suspend counts, even where the wall clock hides it", () => {
+test("a suspend counts, even where a step of the wall clock hides it, 10 ms later", () => {
   const { clocks, clock } = setUp();
   const before = clock.now();
   clocks.suspend(10_000);
   clocks.wall -= 10_000;
+  clocks.pass(10);
   expect(clock.now() - before).toBeGreaterThanOrEqual(10_000 - 12);
 });
 
@@ -86,7 +90,7 @@ test("is never behind any clock by more than its noise, and never goes back", ()
   fc.assert(
     fc.property(fc.array(happening, { maxLength: 30 }), (happenings) => {
       const { clocks, clock } = setUp();
-      const start = { now: clock.now(), ...clocks.read() };
+      const start = { now: clock.now(), monotonic: clocks.monotonic, wall: clocks.wall, boot: clocks.boot };
       let last = start.now;
       for (const { kind, ms } of happenings) {
         if (kind === "pass") clocks.pass(ms);
@@ -95,9 +99,9 @@ test("is never behind any clock by more than its noise, and never goes back", ()
         const now = clock.now();
         const elapsed = now - start.now;
         expect(now).toBeGreaterThanOrEqual(last);
-        expect(elapsed).toBeGreaterThanOrEqual(clocks.monotonic - start.monotonicMs);
-        expect(elapsed).toBeGreaterThanOrEqual(clocks.wall - start.wallMs - 2);
-        expect(elapsed).toBeGreaterThanOrEqual((clocks.boot ?? 0) - (start.bootMs ?? 0) - 12);
+        expect(elapsed).toBeGreaterThanOrEqual(clocks.monotonic - start.monotonic);
+        expect(elapsed).toBeGreaterThanOrEqual(clocks.wall - start.wall - 2);
+        expect(elapsed).toBeGreaterThanOrEqual((clocks.boot ?? 0) - (start.boot ?? 0) - 12);
         last = now;
       }
     }),
