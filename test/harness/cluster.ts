@@ -5,7 +5,7 @@
 import { freePort } from "./ports.ts";
 import { ServerNode, type ClusterOptions } from "./server-node.ts";
 
-export type { ClusterOptions } from "./server-node.ts";
+export type { ClusterOptions, ServerNode } from "./server-node.ts";
 
 export interface Cluster extends AsyncDisposable {
   readonly nodes: readonly ServerNode[];

@@ -14,6 +14,11 @@ export function diesWithUs(program: string, args: readonly string[]): [string, s
     : [setpriv, ["--pdeathsig", "KILL", "--", program, ...args]];
 }
 
+/** Or has never begun: a program that cannot be started has no process id. */
+export function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
+}
+
 const living = new Set<ChildProcess>();
 
 export function killWhenWeExit(child: ChildProcess): void {

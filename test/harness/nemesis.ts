@@ -50,6 +50,11 @@ export async function requirePassword(node: ServerNode, password: string): Promi
   await node.cli("CLIENT", "KILL", "TYPE", "normal");
 }
 
+export async function noPassword(node: ServerNode): Promise<void> {
+  await node.cli("CONFIG", "SET", "requirepass", "");
+  node.password = undefined;
+}
+
 /** Resolves when the server is awake again; until then it does nothing at all. */
 export async function debugSleep(node: ServerNode, seconds: number): Promise<void> {
   await node.connected((redis) => redis.call("DEBUG", "SLEEP", seconds), seconds * 1_000 + MARGIN_MS);

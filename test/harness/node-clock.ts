@@ -55,6 +55,12 @@ export class NodeClock {
     this.#write();
   }
 
+  /** Stands still at this time, exactly. */
+  freezeAt(micros: number | bigint): void {
+    this.#rate = 0n;
+    this.setMicros(BigInt(micros));
+  }
+
   /** The real time again. */
   reset(): void {
     this.#baseReal = this.#baseFake = 0n;

@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 
-import { diesWithUs, killWhenWeExit } from "./mortality.ts";
+import { diesWithUs, hasEnded, killWhenWeExit } from "./mortality.ts";
 
 interface Question {
   readonly id: number;
@@ -35,7 +35,7 @@ export interface ClientProcess {
   readonly pid: number | undefined;
   /** Rejects with what the method threw, or when the process ends first. */
   call(method: string, ...args: unknown[]): Promise<unknown>;
-  /** What the other side says by `emit`. */
+  /** What the other side emits. */
   on(event: string, listener: (value: unknown) => void): void;
   pause(): void;
   resume(): void;
@@ -74,7 +74,8 @@ export function spawnClient(
 
 function ask(child: ChildProcess, open: Map<number, Caller>, question: Question): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    if (!child.connected) {
+    // The exit rejects what is open at that moment; the channel may be closed only a little later.
+    if (hasEnded(child) || !child.connected) {
       reject(new Error(`the client process has ended, ${question.method} cannot be called`));
       return;
     }
@@ -97,16 +98,23 @@ function hear(message: Answer | News, open: Map<number, Caller>, events: EventEm
 }
 
 async function kill(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  if (hasEnded(child)) return;
   const gone = once(child, "exit");
   child.kill("SIGKILL");
   await gone;
 }
 
-/** The other side: answers its parent's calls until the parent is gone. */
-export function serveClient(methods: Methods): void {
+/**
+ * The other side: answers its parent's calls until the parent is gone. Returns `emit`, which tells the parent something it did not
+ * ask for.
+ */
+export function serveClient(methods: Methods): (event: string, value?: unknown) => void {
   process.on("disconnect", () => process.exit());
   process.on("message", (message) => void answer(methods, message as Question));
+  return (event, value) => {
+    const news: News = { event, value };
+    process.send?.(news);
+  };
 }
 
 async function answer(methods: Methods, { id, method, args }: Question): Promise<void> {

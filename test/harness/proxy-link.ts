@@ -51,6 +51,14 @@ export class Link {
     this.#client.resetAndDestroy();
     this.#server.destroySoon();
   }
+
+  /** Without regard for what is on its way. */
+  destroy(): void {
+    this.up.clear();
+    this.down.clear();
+    this.#client.destroy();
+    this.#server.destroy();
+  }
 }
 
 function carryEnd(from: Socket, lane: Lane): void {

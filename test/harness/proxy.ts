@@ -16,7 +16,7 @@ export type Proxy = FaultProxy;
 /** `up` is from the client to the server. */
 type Direction = "up" | "down" | "both";
 
-async function startProxy(targetPort: number): Promise<Proxy> {
+export async function startProxy(targetPort: number): Promise<Proxy> {
   const proxy = new FaultProxy(await freePort(), targetPort);
   await proxy.refuse(false);
   return proxy;
@@ -50,7 +50,10 @@ class FaultProxy implements AsyncDisposable {
   }
 
   /** What passes from now on arrives later by `ms` and up to `jitterMs`, in its order. */
-  delay(ms: number, jitterMs = 0, direction: Direction = "both"): void {
+  delay(ms: number, direction?: Direction): void;
+  delay(ms: number, jitterMs: number, direction?: Direction): void;
+  delay(ms: number, second: number | Direction = 0, third: Direction = "both"): void {
+    const [jitterMs, direction] = typeof second === "number" ? [second, third] : [0, second];
     this.#change(direction, { delayMs: ms, jitterMs });
   }
 
@@ -109,21 +112,23 @@ class FaultProxy implements AsyncDisposable {
     else this.#heal();
   }
 
-  /** A good network again. Connections that lost something are reset. */
-  async pass(): Promise<void> {
+  /** A good network again. Connections that lost something are reset; a refusing proxy listens again in a moment. */
+  pass(): void {
     this.#blackhole = false;
     this.#ambush = undefined;
     this.#change("both", harmlessRules());
     this.#heal();
     this.flush();
-    await this.refuse(false);
+    // Fails only if somebody else took the port, and then the run should.
+    void this.refuse(false);
   }
 
   async close(): Promise<void> {
     const server = this.#server;
     const closed = server === undefined ? undefined : once(server, "close");
     await this.refuse(true);
-    this.cut();
+    for (const link of this.#links) link.destroy();
+    for (const socket of this.#lost) socket.destroy();
     await closed;
   }
 

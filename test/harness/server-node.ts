@@ -10,7 +10,7 @@ import { join } from "node:path";
 
 import { Redis } from "ioredis";
 
-import { diesWithUs, killWhenWeExit } from "./mortality.ts";
+import { diesWithUs, hasEnded, killWhenWeExit } from "./mortality.ts";
 import { clockShimEnv, NodeClock } from "./node-clock.ts";
 import { findRedisServer } from "./redis-binary.ts";
 import { sleep } from "./wait-for.ts";
@@ -251,8 +251,4 @@ function readKey(redis: Redis, key: string, type: string): Promise<unknown> {
 function passwordOf(args: readonly string[] = []): string | undefined {
   const flag = args.indexOf("--requirepass");
   return flag === -1 ? undefined : args[flag + 1];
-}
-
-function hasEnded(child: ChildProcess): boolean {
-  return child.exitCode !== null || child.signalCode !== null || child.pid === undefined;
 }
