@@ -80,20 +80,25 @@ export class Connection {
   }
 
   /** One command, written now; rejects when the server says no, or when the connection ends before its answer. */
-  call(command: string, ...args: (string | number)[]): Promise<unknown> {
-    return new Promise((resolve, reject) => this.send(command, args, resolve, reject));
+  async call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    this.#sends();
+    try {
+      return await this.#redis.call(command, ...args);
+    } finally {
+      this.#settled();
+    }
   }
 
   /** The same for the hot path, without a promise of its own: exactly one of the two is called, never synchronously. */
-  send(
-    command: string,
+  sendScript(
+    command: "EVAL" | "EVALSHA",
+    script: string,
     args: (string | number)[],
     answered: (answer: unknown) => void,
     failed: (error: unknown) => void,
   ): void {
-    if (this.#pending++ === 0) this.#lastAnswerAt = this.#clock.glance();
-    this.#keepWatch();
-    this.#redis.call(command, ...args).then(
+    this.#sends();
+    this.#redis.call(command, script, ...args).then(
       (answer) => {
         this.#settled();
         answered(answer);
@@ -103,6 +108,11 @@ export class Connection {
         failed(error);
       },
     );
+  }
+
+  #sends(): void {
+    if (this.#pending++ === 0) this.#lastAnswerAt = this.#clock.glance();
+    this.#keepWatch();
   }
 
   #settled(): void {

@@ -59,7 +59,7 @@ function parseInfo(text: string): Map<string, string> {
 
 /** Why this server must not vote, or undefined where it may (G2). Its clock is judged with every vote, by the script (N8). */
 export function objection(met: Introduction, allowEviction: boolean): string | undefined {
-  if (!/^[0-9a-f]+:[0-9a-f]+$/.test(met.incarnation))
+  if (!/^[0-9a-f]{40}:[0-9a-f]{40}$/.test(met.incarnation))
     return "it does not say which server it is (run_id, master_replid)";
   if (!Number.isSafeInteger(met.nodeUs)) return "it does not tell its time";
   if (met.role !== "master")

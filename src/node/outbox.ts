@@ -4,11 +4,6 @@
  */
 import type { Faulted, Request, Vote } from "./lock-node.ts";
 
-interface Entry {
-  readonly request: Request;
-  readonly reply: (vote: Vote) => void;
-}
-
 /** A call blocks its server for about 10 µs a request; more of them at once would be felt by others. */
 const REQUESTS_PER_CALL_MAX = 64;
 /** Calls under way at once; a healthy node answers one in a fraction of a ms. */
@@ -28,37 +23,44 @@ export type Send = (requests: readonly Request[], answer: (votes: readonly Vote[
 
 export class Outbox {
   readonly #send: Send;
-  #waiting: Entry[] = [];
+  /** What waits for a call, and who waits for its vote: two lists of one length. */
+  #requests: Request[] = [];
+  #replies: ((vote: Vote) => void)[] = [];
   #calls = 0;
   #isFlushPlanned = false;
+  readonly #flush: () => void;
 
   constructor(send: Send) {
     this.#send = send;
+    this.#flush = () => {
+      this.#isFlushPlanned = false;
+      while (this.#requests.length > 0 && this.#calls < CALLS_MAX) this.#deliver();
+    };
   }
 
   put(request: Request, reply: (vote: Vote) => void): void {
-    if (this.#waiting.length >= WAITING_MAX) return queueMicrotask(() => reply(FULL));
-    this.#waiting.push({ request, reply });
+    if (this.#requests.length >= WAITING_MAX) return queueMicrotask(() => reply(FULL));
+    this.#requests.push(request);
+    this.#replies.push(reply);
     this.#planFlush();
   }
 
   #planFlush(): void {
     if (this.#isFlushPlanned) return;
     this.#isFlushPlanned = true;
-    queueMicrotask(() => {
-      this.#isFlushPlanned = false;
-      while (this.#waiting.length > 0 && this.#calls < CALLS_MAX)
-        this.#deliver(this.#waiting.splice(0, REQUESTS_PER_CALL_MAX));
-    });
+    queueMicrotask(this.#flush);
   }
 
-  #deliver(batch: readonly Entry[]): void {
+  #deliver(): void {
+    const requests = this.#requests;
+    const replies = this.#replies;
+    this.#requests = requests.length > REQUESTS_PER_CALL_MAX ? requests.splice(REQUESTS_PER_CALL_MAX) : [];
+    this.#replies = replies.length > REQUESTS_PER_CALL_MAX ? replies.splice(REQUESTS_PER_CALL_MAX) : [];
     this.#calls++;
-    const requests = batch.map(({ request }) => request);
     this.#send(requests, (votes) => {
       this.#calls--;
-      if (this.#waiting.length > 0) this.#planFlush();
-      votes.forEach((vote, index) => batch[index]?.reply(vote));
+      if (this.#requests.length > 0) this.#planFlush();
+      votes.forEach((vote, index) => replies[index]?.(vote));
     });
   }
 }

@@ -20,6 +20,8 @@ import {
   INSPECT_SCRIPT,
   inspectArguments,
   type ScriptArguments,
+  SOLO_SCRIPTS,
+  soloArguments,
   VOTE_SCRIPT,
   voteArguments,
 } from "./redis-scripts.ts";
@@ -44,6 +46,11 @@ interface Script {
 }
 
 const VOTE = scriptOf(VOTE_SCRIPT);
+const SOLO = {
+  acquire: scriptOf(SOLO_SCRIPTS.acquire),
+  extend: scriptOf(SOLO_SCRIPTS.extend),
+  release: scriptOf(SOLO_SCRIPTS.release),
+};
 const ADMIT = scriptOf(ADMIT_SCRIPT);
 const INSPECT = scriptOf(INSPECT_SCRIPT);
 
@@ -55,6 +62,8 @@ export class RedisNode implements LockNode {
   readonly #outbox: Outbox;
   readonly #debts: Debts;
   #acquaintance: Acquaintance = { kind: "connecting" };
+  /** With the incarnation that was admitted; an empty one is no node's. */
+  #admittedTerms: NodeTerms;
   #introducing = false;
 
   constructor(
@@ -66,6 +75,7 @@ export class RedisNode implements LockNode {
   ) {
     this.#clock = clock;
     this.#terms = terms;
+    this.#admittedTerms = { ...terms, incarnation: "" };
     this.#events = events;
     this.#connection = new Connection(input, times, clock, {
       up: () => this.meet(),
@@ -124,9 +134,7 @@ export class RedisNode implements LockNode {
   meet(): void {
     if (this.#introducing || !this.#connection.isReady) return;
     this.#introducing = true;
-    // So that the first acquire needs one round trip and not two. Where it is not allowed, the script is sent when it is needed.
-    if (this.#acquaintance.kind !== "admitted")
-      this.#connection.call("SCRIPT", "LOAD", VOTE.lua).catch(() => {});
+    if (this.#acquaintance.kind !== "admitted") this.#loadScripts();
     introduce(this.#connection, this.#clock).then(
       (met) => {
         this.#introducing = false;
@@ -142,8 +150,16 @@ export class RedisNode implements LockNode {
     );
   }
 
+  /** So that a first request needs one round trip and not two. Where it is not allowed, a script is sent when it is needed. */
+  #loadScripts(): void {
+    for (const { lua } of [VOTE, ...Object.values(SOLO)])
+      this.#connection.call("SCRIPT", "LOAD", lua).catch(() => {});
+  }
+
   become(acquaintance: Acquaintance): void {
     this.#acquaintance = acquaintance;
+    const incarnation = acquaintance.kind === "admitted" ? acquaintance.met.incarnation : "";
+    this.#admittedTerms = { ...this.#terms, incarnation };
     this.#events.changed(this);
   }
 
@@ -163,10 +179,11 @@ export class RedisNode implements LockNode {
   #send(requests: readonly Request[], answer: (votes: readonly Vote[]) => void): void {
     const fail = (fault: Faulted) => answer(requests.map(() => fault));
     if (!this.#connection.isReady) return queueMicrotask(() => fail(this.#unreachable()));
-    const args = voteArguments(requests, { ...this.#terms, incarnation: this.#incarnation() });
+    const [lone] = requests;
+    const isAlone = lone !== undefined && requests.length === 1;
     this.#run(
-      VOTE,
-      args,
+      isAlone ? SOLO[lone.op] : VOTE,
+      isAlone ? soloArguments(lone, this.#admittedTerms) : voteArguments(requests, this.#admittedTerms),
       (reply) => {
         const votes = decodeVotes(reply, requests.length);
         if (votes === undefined) return fail(oddReply(reply));
@@ -184,9 +201,9 @@ export class RedisNode implements LockNode {
     answered: (answer: unknown) => void,
     failed: (error: unknown) => void,
   ): void {
-    this.#connection.send("EVALSHA", [sha, ...args], answered, (error) => {
+    this.#connection.sendScript("EVALSHA", sha, args, answered, (error) => {
       if (!messageOf(error).startsWith("NOSCRIPT") || !this.#connection.isReady) return failed(error);
-      this.#connection.send("EVAL", [lua, ...args], answered, failed);
+      this.#connection.sendScript("EVAL", lua, args, answered, failed);
     });
   }
 
@@ -207,10 +224,6 @@ export class RedisNode implements LockNode {
       detail: `not connected: ${this.#connection.lastError}`,
       sent: false,
     };
-  }
-
-  #incarnation(): string {
-    return this.#acquaintance.kind === "admitted" ? this.#acquaintance.met.incarnation : "";
   }
 
   #prefixed(request: Request): Request {

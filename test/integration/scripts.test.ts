@@ -20,6 +20,8 @@ import {
   MARKER_KEY,
   inspectArguments,
   type ScriptArguments,
+  SOLO_SCRIPTS,
+  soloArguments,
   VOTE_SCRIPT,
   voteArguments,
 } from "../../src/node/redis-scripts.ts";
@@ -110,10 +112,16 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
       };
     }
     const requests = action.requests.map((make) => make(nowUs));
-    const answers = decodeVotes(await run(VOTE_SCRIPT, voteArguments(requests, terms)), requests.length);
+    const [lone] = requests;
+    const isAlone = lone !== undefined && requests.length === 1;
+    const reply = isAlone
+      ? await run(SOLO_SCRIPTS[lone.op], soloArguments(lone, terms))
+      : await run(VOTE_SCRIPT, voteArguments(requests, terms));
+    const answers = decodeVotes(reply, requests.length);
     const model = requests.map((request) => state.apply(request, terms, nowUs));
     const kinds = model.map(
-      (vote, index) => `${requests[index]?.op} ${vote.kind === "refused" ? vote.reason : vote.kind}`,
+      (vote, index) =>
+        `${isAlone ? "lone " : ""}${requests[index]?.op} ${vote.kind === "refused" ? vote.reason : vote.kind}`,
     );
     return { redis: answers, model, kinds };
   }
@@ -150,6 +158,8 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
       3,
     );
     expect(votes?.map(({ kind }) => kind)).toEqual(["faulted", "faulted", "granted"]);
+    for (const key of ["foreign", "odd"])
+      await expect(run(SOLO_SCRIPTS.acquire, soloArguments(acquire(key), terms))).rejects.toThrow();
     expect(await redis.exists("odd", "{foreign}:fence")).toBe(0);
   });
 });
@@ -163,15 +173,20 @@ const RELIC: Marker = {
   maxTtlMs: 2_000,
 };
 
-const EVERY_REPLY = [
+const EVERY_VOTE = [
   ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
     (reply) => `acquire ${reply}`,
   ),
-  ...["admitted", "clock", "other-incarnation", "ttl-too-short"].map((reply) => `admit ${reply}`),
   ...["granted", "missing", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
     (reply) => `extend ${reply}`,
   ),
   "release granted",
+];
+
+const EVERY_REPLY = [
+  ...EVERY_VOTE,
+  ...EVERY_VOTE.map((vote) => `lone ${vote}`),
+  ...["admitted", "clock", "other-incarnation", "ttl-too-short"].map((reply) => `admit ${reply}`),
 ].sort();
 
 type Action =
