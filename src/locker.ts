@@ -3,6 +3,8 @@
  * The one place that knows the modes, and the way in: validate, wait for a turn, attempt, hand out a lease. From here an acquire
  * goes through wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
  */
+import { setMaxListeners } from "node:events";
+
 import { type Clock, Latch } from "./clock/clock.ts";
 import { type Entropy, systemEntropy } from "./clock/entropy.ts";
 import { NodeTime } from "./clock/node-time.ts";
@@ -90,6 +92,8 @@ export class Locker implements AsyncDisposable {
   constructor(options: LockerOptions) {
     const settings = resolveOptions(options);
     this.#settings = settings;
+    // One listener for every waiting acquire: any number of them is no leak.
+    setMaxListeners(0, this.#closing.signal);
     this.#events = new Events(settings.observer);
     this.#clock = new SystemClock((jumpMs) => this.#events.emit(() => ({ type: "clock-jump", jumpMs })));
     const nodeTime = new NodeTime(Math.max(1, settings.nodes.length));

@@ -3,6 +3,7 @@
  * does it, where `setpriv` can ask it to.
  */
 import type { ChildProcess } from "node:child_process";
+import { rmSync } from "node:fs";
 
 import { onPath } from "./redis-binary.ts";
 
@@ -20,16 +21,50 @@ export function hasEnded(child: ChildProcess): boolean {
 }
 
 const living = new Set<ChildProcess>();
+const folders = new Set<string>();
 
 export function killWhenWeExit(child: ChildProcess): void {
-  if (living.size === 0) process.once("exit", killAll);
+  attend();
   living.add(child);
   child.once("exit", () => {
     living.delete(child);
-    if (living.size === 0) process.off("exit", killAll);
+    relax();
   });
 }
 
-function killAll(): void {
+/** A folder of our own making; answers with what removes it earlier. */
+export function removeWhenWeExit(folder: string): () => void {
+  attend();
+  folders.add(folder);
+  return () => {
+    rmSync(folder, { recursive: true, force: true });
+    folders.delete(folder);
+    relax();
+  };
+}
+
+/** Shells say 128 + the signal's number. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** A signal would end us without an exit event. Who has listeners of their own for it ends in their own way. */
+const endings = Object.entries(EXIT_CODES).map(([signal, code]) => {
+  const end = () => process.listenerCount(signal) === 1 && process.exit(code);
+  return { signal, end };
+});
+
+function attend(): void {
+  if (living.size + folders.size > 0) return;
+  process.on("exit", cleanUp);
+  for (const { signal, end } of endings) process.on(signal, end);
+}
+
+function relax(): void {
+  if (living.size + folders.size > 0) return;
+  process.off("exit", cleanUp);
+  for (const { signal, end } of endings) process.off(signal, end);
+}
+
+function cleanUp(): void {
   for (const child of living) child.kill("SIGKILL");
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }

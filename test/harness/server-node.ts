@@ -10,7 +10,7 @@ import { join } from "node:path";
 
 import { Redis } from "ioredis";
 
-import { diesWithUs, hasEnded, killWhenWeExit } from "./mortality.ts";
+import { diesWithUs, hasEnded, killWhenWeExit, removeWhenWeExit } from "./mortality.ts";
 import { clockShimEnv, NodeClock } from "./node-clock.ts";
 import { findRedisServer } from "./redis-binary.ts";
 import { sleep } from "./wait-for.ts";
@@ -47,6 +47,7 @@ export class ServerNode {
   /** What `cli` authenticates with. A restart forgets a password set by command, and this one with it. */
   password: string | undefined;
   readonly #folder: string;
+  readonly #removeFolder: () => void;
   readonly #options: ClusterOptions;
   #process: ChildProcess | undefined;
   #paused = false;
@@ -57,6 +58,7 @@ export class ServerNode {
     this.url = `redis://127.0.0.1:${port}`;
     this.#options = options;
     this.#folder = mkdtempSync(join(tmpdir(), "holdfast-redis-"));
+    this.#removeFolder = removeWhenWeExit(this.#folder);
     mkdirSync(this.dataFolder);
     // Beside the data, which restartEmpty wipes: the running server has the file mapped.
     if (options.clockShim === true) this.clock = new NodeClock(join(this.#folder, "clock"));
@@ -193,7 +195,7 @@ export class ServerNode {
   async dispose(): Promise<void> {
     await this.kill();
     this.clock?.close();
-    rmSync(this.#folder, { recursive: true, force: true });
+    this.#removeFolder();
   }
 
   #arguments(): string[] {
