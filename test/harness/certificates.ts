@@ -10,12 +10,13 @@ const FOLDER = join(process.cwd(), "test", "harness", "tls");
 
 /** For a redis-server: it then speaks TLS on `port` too, and lets in only clients with a certificate of ours. */
 export function tlsArguments(port: number): string[] {
-  return [
-    ...["--tls-port", String(port)],
-    ...["--tls-cert-file", join(FOLDER, "server.crt")],
-    ...["--tls-key-file", join(FOLDER, "server.key")],
-    ...["--tls-ca-cert-file", join(FOLDER, "ca.crt")],
-  ];
+  const options = {
+    "tls-port": String(port),
+    "tls-cert-file": join(FOLDER, "server.crt"),
+    "tls-key-file": join(FOLDER, "server.key"),
+    "tls-ca-cert-file": join(FOLDER, "ca.crt"),
+  };
+  return Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
 }
 
 /** For ioredis's `tls`. */

@@ -19,6 +19,7 @@ import { clockShimEnv, clockShimUnavailable, NodeClock } from "../harness/node-c
 import { freePort } from "../harness/ports.ts";
 import { type ClientProcess, spawnClient } from "../harness/processes.ts";
 import { startSentinel } from "../harness/sentinel.ts";
+import type { ServerNode } from "../harness/server-node.ts";
 import { sleep, waitFor } from "../harness/wait-for.ts";
 
 const TTL_MS = 1_500;
@@ -168,28 +169,25 @@ describe("servers that load their data", () => {
     const locker = await pioneer({ mode: "quorum", nodes: cluster.urls, ttlMs: 10_000 });
     await Promise.all(cluster.nodes.map((node) => node.cli("DEBUG", "POPULATE", 600, "filler", 2_000)));
     for (const node of cluster.nodes) {
-      await node.cli(
-        "CONFIG",
-        "SET",
-        ...["key-load-delay", 2_000],
-        // Between two events a loading server answers nobody: let every key be one.
-        ...["loading-process-events-interval-bytes", 1_024, "rdbcompression", "no"],
-      );
+      await node.cli("CONFIG", "SET", "key-load-delay", 2_000, "rdbcompression", "no");
+      // Between two events a loading server answers nobody: let every key be one.
+      await node.cli("CONFIG", "SET", "loading-process-events-interval-bytes", 1_024);
     }
-    const [first, ...others] = cluster.nodes.map((node) => () => node.cli("DEBUG", "RELOAD"));
+    const [first, ...others] = cluster.nodes;
+    const reload = (node?: ServerNode) => Promise.resolve(node?.cli("DEBUG", "RELOAD"));
     let isLoading = true;
-    const loading = [first?.().finally(() => (isLoading = false))];
+    const firstLoading = reload(first).finally(() => (isLoading = false));
     await sleep(100);
     const lease = await locker.acquire(KEY, { autoExtend: true });
     expect(isLoading).toBe(true);
-    await loading[0];
+    await firstLoading;
 
-    loading.push(...others.map((reload) => reload()), first?.());
+    const allLoading = Promise.all([first, ...others].map(reload));
     await sleep(100);
     const error = await failure(locker.acquire("other", { waitMs: 100 }));
     expect(error).toBeInstanceOf(QuorumUnreachableError);
     expect(error.nodes?.map(({ detail }) => detail).join()).toContain("LOADING");
-    await Promise.all(loading);
+    await allLoading;
     expect(await lease.verify()).toBe("held");
     expect((await lease.release()).outcome).toBe("released");
   });
