@@ -11,7 +11,7 @@ export class Standings {
   readonly #nodes: Standing[];
 
   constructor(nodes: number) {
-    this.#nodes = Array.from({ length: nodes }, () => "free");
+    this.#nodes = new Array<Standing>(nodes).fill("free");
   }
 
   of(index: number): Standing {
@@ -25,7 +25,11 @@ export class Standings {
 
   /** Every node on which the value may be, or may still arrive. */
   possible(): number[] {
-    return this.#nodes.flatMap((standing, index) => (standing === "free" ? [] : [index]));
+    const indices: number[] = [];
+    this.#nodes.forEach((standing, index) => {
+      if (standing !== "free") indices.push(index);
+    });
+    return indices;
   }
 
   /** So many nodes are surely without it that others can have a quorum. */
