@@ -6,7 +6,7 @@
 import { setMaxListeners } from "node:events";
 
 import { type Clock, Latch } from "./clock/clock.ts";
-import { type Entropy, systemEntropy } from "./clock/entropy.ts";
+import type { Entropy } from "./clock/entropy.ts";
 import { NodeTime } from "./clock/node-time.ts";
 import { processMicros, SystemClock } from "./clock/system-clock.ts";
 import { validityMs } from "./clock/validity.ts";
@@ -18,6 +18,7 @@ import {
   OptionRangeError,
   QuorumUnreachableError,
 } from "./errors.ts";
+import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
 import { ProtocolGrantor } from "./grant/grantor.ts";
 import { Proposals } from "./grant/proposals.ts";
@@ -79,7 +80,7 @@ interface Job {
 export class Locker implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #clock: SystemClock;
-  readonly #entropy: Entropy = systemEntropy;
+  readonly #entropy: Entropy;
   readonly #events: Events;
   readonly #fleet: Fleet;
   readonly #electorate: Electorate;
@@ -89,17 +90,21 @@ export class Locker implements AsyncDisposable {
   #isOpen = false;
   #closed: Promise<void> | undefined;
 
-  constructor(options: LockerOptions) {
+  /** @internal See `createLocker`. */
+  constructor(options: LockerOptions, environment: Environment = machine) {
     const settings = resolveOptions(options);
     this.#settings = settings;
     // One listener for every waiting acquire: any number of them is no leak.
     setMaxListeners(0, this.#closing.signal);
     this.#events = new Events(settings.observer);
-    this.#clock = new SystemClock((jumpMs) => this.#events.emit(() => ({ type: "clock-jump", jumpMs })));
+    this.#entropy = environment.entropy;
+    this.#clock = new SystemClock(environment.clocks(), (jumpMs) =>
+      this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
+    );
     const nodeTime = new NodeTime(Math.max(1, settings.nodes.length));
     const proposals = new Proposals();
     try {
-      this.#fleet = createFleet(settings, this.#clock, nodeTime, proposals, this.#events);
+      this.#fleet = createFleet(settings, environment, this.#clock, nodeTime, proposals, this.#events);
     } catch (error) {
       this.#clock.close();
       throw error;
@@ -393,6 +398,7 @@ function createElectorate(
 
 function createFleet(
   settings: Settings,
+  { connect }: Environment,
   clock: Clock,
   nodeTime: NodeTime,
   proposals: Proposals,
@@ -407,6 +413,7 @@ function createFleet(
       ...settings,
       quorum: quorumOf(settings.nodes.length),
       times: { connectTimeoutMs, silenceMs },
+      connect,
       learnFloor: (floor) => proposals.learnFloor(floor),
     },
     clock,

@@ -9,13 +9,20 @@ import { closeSync, openSync, readSync } from "node:fs";
 import type { Clock, Instant, Timer } from "./clock.ts";
 import { TimerQueue } from "./timer-queue.ts";
 
-/** The clocks of a machine, in ms. */
+/** The clocks of a machine, in ms, and its way to wake somebody up. */
 export interface ClockSource {
   monotonicMs(): number;
   wallMs(): number;
   /** Counts through suspends; undefined where the platform has no such clock. */
   bootMs(): number | undefined;
+  alarm(delayMs: number, ring: () => void): Alarm;
   close(): void;
+}
+
+export interface Alarm {
+  cancel(): void;
+  /** Whether the process must stay alive for it. */
+  hold(isNeeded: boolean): void;
 }
 
 /** Date.now() is truncated to 1 ms and the clocks are read up to 1 ms apart: smaller differences are not steps. */
@@ -40,10 +47,10 @@ export class SystemClock implements Clock {
   #ahead = 0;
   #wallOffset = Number.NaN;
   #bootReadAt = -Infinity;
-  #timeout: NodeJS.Timeout | undefined;
+  #alarm: Alarm | undefined;
   #wakeAt = Infinity;
 
-  constructor(onJump: (jumpMs: number) => void = () => {}, source: ClockSource = new MachineClocks()) {
+  constructor(source: ClockSource, onJump: (jumpMs: number) => void = () => {}) {
     this.#onJump = onJump;
     this.#source = source;
     this.now();
@@ -76,8 +83,8 @@ export class SystemClock implements Clock {
   /** Forgets all timers and closes the descriptor; the clock can still be read. */
   close(): void {
     this.#queue.clear();
-    clearTimeout(this.#timeout);
-    this.#timeout = undefined;
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
     this.#source.close();
   }
 
@@ -103,8 +110,8 @@ export class SystemClock implements Clock {
 
   #cancel(timer: Timer): void {
     timer.cancel();
-    // An empty queue must not keep the process alive; the timeout itself stays armed, since the next timer will want one.
-    if (this.#queue.size === 0) this.#timeout?.unref();
+    // An empty queue must not keep the process alive; the alarm itself stays set, since the next timer will want one.
+    if (this.#queue.size === 0) this.#alarm?.hold(false);
   }
 
   #arm(): void {
@@ -112,17 +119,14 @@ export class SystemClock implements Clock {
     if (next === undefined) return;
     const now = this.glance();
     const wakeAt = Math.min(next, now + RECHECK_MS);
-    if (this.#timeout !== undefined && this.#wakeAt <= wakeAt) {
-      this.#timeout.ref();
-      return;
-    }
-    clearTimeout(this.#timeout);
+    if (this.#alarm !== undefined && this.#wakeAt <= wakeAt) return this.#alarm.hold(true);
+    this.#alarm?.cancel();
     this.#wakeAt = wakeAt;
-    this.#timeout = setTimeout(() => this.#wake(), Math.max(0, Math.ceil(wakeAt - now)));
+    this.#alarm = this.#source.alarm(Math.max(0, Math.ceil(wakeAt - now)), () => this.#wake());
   }
 
   #wake(): void {
-    this.#timeout = undefined;
+    this.#alarm = undefined;
     const now = this.now();
     try {
       for (let run = this.#queue.takeDue(now); run !== undefined; run = this.#queue.takeDue(now)) run();
@@ -152,7 +156,7 @@ class JumpDetector {
   }
 }
 
-class MachineClocks implements ClockSource {
+export class MachineClocks implements ClockSource {
   readonly #uptime = openUptime();
   readonly #buffer = Buffer.alloc(64);
   #open = true;
@@ -168,6 +172,14 @@ class MachineClocks implements ClockSource {
   close(): void {
     if (this.#open && this.#uptime !== undefined) closeSync(this.#uptime);
     this.#open = false;
+  }
+
+  alarm(delayMs: number, ring: () => void): Alarm {
+    const timeout = setTimeout(ring, delayMs);
+    return {
+      cancel: () => clearTimeout(timeout),
+      hold: (isNeeded) => void (isNeeded ? timeout.ref() : timeout.unref()),
+    };
   }
 
   /** /proc/uptime on an open descriptor; os.uptime() would open it anew each time. */

@@ -11,7 +11,7 @@ export class Standings {
   readonly #nodes: Standing[];
 
   constructor(nodes: number) {
-    this.#nodes = new Array<Standing>(nodes).fill("free");
+    this.#nodes = Array<Standing>(nodes).fill("free");
   }
 
   of(index: number): Standing {

@@ -8,7 +8,7 @@ import type { NodeTime } from "../clock/node-time.ts";
 import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
-import type { ConnectionTimes, NodeInput } from "./connection.ts";
+import type { Connect, ConnectionEvents, ConnectionTimes, NodeInput } from "./connection.ts";
 import { type Introduction, objection } from "./introduction.ts";
 import type { Fleet, FleetNodeState } from "./lock-node.ts";
 import type { Admission } from "./node-state.ts";
@@ -21,6 +21,7 @@ export interface FleetTerms extends ValidityRules {
   readonly restartGuard: "strict" | "trust";
   readonly allowEviction: boolean;
   readonly times: ConnectionTimes;
+  readonly connect: Connect;
   /** Called with the floor of every admission: no fence below it will be granted there. */
   readonly learnFloor: (floor: number) => void;
 }
@@ -63,7 +64,11 @@ export class RedisFleet implements Fleet {
       fenceTtlMs: terms.fenceTtlMs,
     };
     const nodeEvents = { met: this.#met.bind(this), changed: () => this.#changed() };
-    this.nodes = inputs.map((input) => new RedisNode(input, nodeTerms, terms.times, clock, nodeEvents));
+    this.nodes = inputs.map((input) => {
+      const connect = (connectionEvents: ConnectionEvents) =>
+        terms.connect(input, terms.times, clock, connectionEvents);
+      return new RedisNode(connect, nodeTerms, clock, nodeEvents);
+    });
     refuseTwins(this.nodes);
     for (const node of this.nodes) node.open();
     this.#planCheckup();

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 
 import type { Clock, Instant } from "../clock/clock.ts";
-import { Connection, type ConnectionTimes, type NodeInput } from "./connection.ts";
+import type { Connection, ConnectionEvents } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
@@ -67,9 +67,8 @@ export class RedisNode implements LockNode {
   #introducing = false;
 
   constructor(
-    input: NodeInput,
+    connect: (events: ConnectionEvents) => Connection,
     terms: Omit<NodeTerms, "incarnation">,
-    times: ConnectionTimes,
     clock: Clock,
     events: RedisNodeEvents,
   ) {
@@ -77,7 +76,7 @@ export class RedisNode implements LockNode {
     this.#terms = terms;
     this.#admittedTerms = { ...terms, incarnation: "" };
     this.#events = events;
-    this.#connection = new Connection(input, times, clock, {
+    this.#connection = connect({
       up: () => this.meet(),
       down: (detail) => this.become({ kind: "unreachable", detail }),
     });

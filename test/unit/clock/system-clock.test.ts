@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { type ClockSource, SystemClock } from "../../../src/clock/system-clock.ts";
+import { type Alarm, type ClockSource, SystemClock } from "../../../src/clock/system-clock.ts";
 
 class Clocks implements ClockSource {
   monotonic = 1_000;
@@ -17,6 +17,9 @@ class Clocks implements ClockSource {
   }
   bootMs(): number | undefined {
     return this.boot;
+  }
+  alarm(): Alarm {
+    return { cancel: () => {}, hold: () => {} };
   }
   close(): void {}
 
@@ -33,7 +36,7 @@ class Clocks implements ClockSource {
 function setUp(): { clocks: Clocks; clock: SystemClock; jumps: number[] } {
   const clocks = new Clocks();
   const jumps: number[] = [];
-  return { clocks, jumps, clock: new SystemClock((jump) => jumps.push(jump), clocks) };
+  return { clocks, jumps, clock: new SystemClock(clocks, (jump) => jumps.push(jump)) };
 }
 
 test("follows the monotonic clock", () => {

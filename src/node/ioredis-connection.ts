@@ -1,0 +1,205 @@
+/**
+ * One dedicated connection to one Redis server, in a profile under which nothing is ever sent twice or late: no offline queue, no
+ * resending, no retries inside the client. (With ioredis's defaults a SET that timed out is sent again after a reconnect, and
+ * executes.) Knows commands and sockets, nothing of locks.
+ */
+import type { Socket } from "node:net";
+
+import { Redis, type RedisOptions } from "ioredis";
+
+import type { Clock, Timer } from "../clock/clock.ts";
+import { ConfigError } from "../errors.ts";
+import {
+  type Connection,
+  type ConnectionEvents,
+  type ConnectionTimes,
+  type NodeInput,
+  type RedisClient,
+  SilenceWatch,
+} from "./connection.ts";
+
+/** Reconnects come at 50, 100, 150 … ms, and once a second in the end. */
+const RECONNECT_STEP_MS = 50;
+const RECONNECT_MS_MAX = 1_000;
+/** How long `close` lets bytes already written leave before it cuts the connection. */
+const CLOSE_GRACE_MS = 100;
+
+export class IoredisConnection implements Connection {
+  readonly name: string;
+  readonly keyPrefix: string;
+  readonly #redis: Redis;
+  readonly #clock: Clock;
+  readonly #times: ConnectionTimes;
+  readonly #silence: SilenceWatch;
+  #readyWatch: Timer | undefined;
+  #lastError = "not connected yet";
+  #closed = false;
+
+  constructor(input: NodeInput, times: ConnectionTimes, clock: Clock, events: ConnectionEvents) {
+    this.#clock = clock;
+    this.#times = times;
+    const client = createClient(input, times.connectTimeoutMs);
+    this.#redis = client.redis;
+    this.keyPrefix = client.keyPrefix;
+    this.name = addressOf(this.#redis.options);
+    this.#silence = new SilenceWatch(clock, times.silenceMs, (detail) => this.#reset(detail));
+    this.#listen(events);
+  }
+
+  get isReady(): boolean {
+    return this.#redis.status === "ready" && !this.#closed;
+  }
+
+  get isSilent(): boolean {
+    return this.#silence.isSuspected;
+  }
+
+  get lastError(): string {
+    return this.#lastError;
+  }
+
+  open(): void {
+    this.#redis.connect().catch(() => {}); // Its failure arrives as an event too, and the next try is already planned.
+  }
+
+  async call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    this.#silence.asked();
+    try {
+      return await this.#redis.call(command, ...args);
+    } finally {
+      this.#silence.answered();
+    }
+  }
+
+  sendScript(
+    command: "EVAL" | "EVALSHA",
+    script: string,
+    args: (string | number)[],
+    answered: (answer: unknown) => void,
+    failed: (error: unknown) => void,
+  ): void {
+    this.#silence.asked();
+    this.#redis.call(command, script, ...args).then(
+      (answer) => {
+        this.#silence.answered();
+        answered(answer);
+      },
+      (error: unknown) => {
+        this.#silence.answered();
+        failed(error);
+      },
+    );
+  }
+
+  /** Ends it with a reset: a close would leave unsent requests to the kernel, which delivers them when a partition heals. */
+  #reset(reason: string): void {
+    this.#lastError = reason;
+    const { stream } = this.#redis as unknown as { stream?: Socket };
+    try {
+      stream?.resetAndDestroy();
+    } catch {
+      stream?.destroy(); // A TLS socket cannot be reset.
+    }
+  }
+
+  /** Lets what was written leave, then ends it for good. */
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#stopWatching();
+    const { stream } = this.#redis as unknown as { stream?: Socket };
+    return new Promise((resolve) => {
+      if (this.#redis.status === "end" || this.#redis.status === "wait") return resolve();
+      const cut = this.#clock.at(this.#clock.glance() + CLOSE_GRACE_MS, () => {
+        stream?.destroy();
+        resolve();
+      });
+      this.#redis.once("end", () => {
+        cut.cancel();
+        resolve();
+      });
+      this.#redis.disconnect();
+    });
+  }
+
+  #listen(events: ConnectionEvents): void {
+    const redis = this.#redis;
+    redis.on("error", (error: Error) => (this.#lastError = error.message));
+    redis.on("connect", () => this.#expectReady());
+    redis.on("ready", () => {
+      this.#stopWatching();
+      events.up();
+    });
+    redis.on("close", () => {
+      this.#stopWatching();
+      if (!this.#closed) events.down(this.#lastError);
+    });
+  }
+
+  #stopWatching(): void {
+    this.#readyWatch?.cancel();
+    this.#silence.rest();
+  }
+
+  /** A hung server still accepts connections (the kernel does); without this they would wait for its first answer for ever. */
+  #expectReady(): void {
+    this.#stopWatching();
+    const patienceMs = 2 * this.#times.connectTimeoutMs;
+    this.#readyWatch = this.#clock.at(this.#clock.glance() + patienceMs, () =>
+      this.#reset(`connected, but silent for ${patienceMs} ms`),
+    );
+  }
+}
+
+/** What the user gave stays as it is: TLS, passwords, Sentinels, db. Only how it retries, queues and decodes is ours. */
+function profile(connectTimeout: number): RedisOptions & { replyMapping: "legacy" } {
+  return {
+    lazyConnect: true,
+    connectTimeout,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    enableAutoPipelining: false,
+    enableReadyCheck: true,
+    commandTimeout: undefined,
+    socketTimeout: undefined,
+    reconnectOnError: null,
+    retryStrategy: (times) => Math.min(times * RECONNECT_STEP_MS, RECONNECT_MS_MAX),
+    // Scripts answer with strings and integers; the older protocol has both, and every server speaks it.
+    protocol: 2,
+    replyMapping: "legacy",
+    stringNumbers: false,
+    readOnly: false,
+    monitor: false,
+    disableClientInfo: true,
+    keyPrefix: "",
+  };
+}
+
+function createClient(input: NodeInput, connectTimeout: number): { redis: Redis; keyPrefix: string } {
+  const ours = profile(connectTimeout);
+  if (typeof input === "string") return { redis: new Redis(input, ours), keyPrefix: "" };
+  if (isClient(input)) {
+    if ("isCluster" in input && input.isCluster === true) {
+      throw new ConfigError(
+        "nodes: a Redis Cluster client is not a node. A cluster spreads keys over servers that fail over to replicas, so its " +
+          "nodes are neither independent nor one; give standalone servers (or one master behind Sentinel) instead",
+      );
+    }
+    return { redis: input.duplicate(ours) as Redis, keyPrefix: prefixOf(input.options) };
+  }
+  return { redis: new Redis({ ...input, ...ours }), keyPrefix: prefixOf(input) };
+}
+
+function isClient(input: RedisOptions | RedisClient): input is RedisClient {
+  return "duplicate" in input && typeof input.duplicate === "function";
+}
+
+function prefixOf(options: object): string {
+  return "keyPrefix" in options && typeof options.keyPrefix === "string" ? options.keyPrefix : "";
+}
+
+function addressOf({ sentinels, name, path, host, port, db }: RedisOptions): string {
+  const address = sentinels ? `sentinel:${name ?? "?"}` : (path ?? `${host ?? "localhost"}:${port ?? 6379}`);
+  return db ? `${address}/${db}` : address;
+}
