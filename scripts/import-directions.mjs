@@ -16,7 +16,7 @@ import { fileURLToPath } from "node:url";
  * @type {Layer[]}
  */
 const layers = [
-  /* 0 */ { rooms: ["clock/", "errors.ts"], neighbours: true },
+  /* 0 */ { rooms: ["clock/", "errors.ts", "history/"], neighbours: true },
   /* 1 */ {
     rooms: ["node/lock-node.ts", "electorate.ts", "grantor.ts", "events.ts"],
     neighbours: true,

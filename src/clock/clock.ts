@@ -21,20 +21,21 @@ export interface Clock {
   at(instant: Instant, run: () => void): Timer;
 }
 
-/** Something to wait for that ends by itself: settles when told to, or after `timeoutMs`, whichever comes first. */
+/** Something to wait for that ends by itself: settles when told to, or after `timeoutMs` (may be Infinity), whichever comes first. */
 export class Latch {
-  readonly settled: Promise<void>;
-  readonly #timer: Timer;
-  #resolve: () => void = () => {};
+  readonly settled: Promise<undefined>;
+  readonly #timer: Timer | undefined;
+  #resolve: (value: undefined) => void = () => {};
 
   constructor(clock: Clock, timeoutMs: number) {
     this.settled = new Promise((resolve) => (this.#resolve = resolve));
-    this.#timer = clock.at(clock.glance() + timeoutMs, () => this.#resolve());
+    if (timeoutMs < Infinity)
+      this.#timer = clock.at(clock.glance() + timeoutMs, () => this.#resolve(undefined));
   }
 
   settle(): void {
-    this.#timer.cancel();
-    this.#resolve();
+    this.#timer?.cancel();
+    this.#resolve(undefined);
   }
 }
 

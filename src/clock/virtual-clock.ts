@@ -34,12 +34,18 @@ export class VirtualClock implements Clock {
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settled();
-    for (let next = this.#queue.next(); next !== undefined && next <= end; next = this.#queue.next()) {
-      this.#now = Math.max(this.#now, next);
-      this.#queue.takeDue(this.#now)?.();
-      await settled();
-    }
+    while (await this.step(end));
     this.#now = end;
+  }
+
+  /** Goes to the next event, if it comes before `end`, and runs it; false, and nothing changed, where there is none. */
+  async step(end: Instant): Promise<boolean> {
+    const next = this.#queue.next();
+    if (next === undefined || next > end) return false;
+    this.#now = Math.max(this.#now, next);
+    this.#queue.takeDue(this.#now)?.();
+    await settled();
+    return true;
   }
 
   /** Time passes and nobody is told: an event loop that was blocked, or a process that was stopped. Timers run late, on `advance`. */

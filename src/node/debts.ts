@@ -17,12 +17,18 @@ const RETRY_MS = 250;
 export class Debts {
   readonly #clock: Clock;
   readonly #ask: (request: ReleaseRequest, reply: (vote: Vote) => void) => void;
+  readonly #isReachable: () => boolean;
   #debts = new Set<Debt>();
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, ask: (request: ReleaseRequest, reply: (vote: Vote) => void) => void) {
+  constructor(
+    clock: Clock,
+    ask: (request: ReleaseRequest, reply: (vote: Vote) => void) => void,
+    isReachable: () => boolean,
+  ) {
     this.#clock = clock;
     this.#ask = ask;
+    this.#isReachable = isReachable;
   }
 
   get size(): number {
@@ -59,7 +65,8 @@ export class Debts {
     this.#debts.add(debt);
     this.#timer ??= this.#clock.at(this.#clock.glance() + RETRY_MS, () => {
       this.#timer = undefined;
-      this.collect();
+      // While there is no connection, asking costs time and brings nothing; the next one collects all.
+      if (this.#isReachable()) this.collect();
     });
   }
 }

@@ -64,6 +64,14 @@ export class NodeState {
     return this.#marker;
   }
 
+  /** What the memory of a process with this `incarnation` is after it was read from a disk that had all of this. */
+  copy(incarnation: string): NodeState {
+    const copy = new NodeState(incarnation, this.#marker);
+    for (const [key, lock] of this.#locks) copy.#locks.set(key, lock);
+    for (const [key, fence] of this.#fences) copy.#fences.set(key, fence);
+    return copy;
+  }
+
   /** How many locks and fences are stored, expired ones included until the next sweep. */
   get size(): number {
     return this.#locks.size + this.#fences.size;
@@ -77,6 +85,7 @@ export class NodeState {
   }
 
   apply(request: Request, terms: NodeTerms, nowUs: number): Vote {
+    for (const key of request.keys) this.#forgetExpired(key, nowUs);
     const refusal = this.#decide(request, terms, nowUs);
     return refusal === undefined ? { kind: "granted", nowUs } : { kind: "refused", nowUs, ...refusal };
   }
@@ -167,6 +176,14 @@ export class NodeState {
     const tombstone = Math.min(proposal, nowUs + terms.leadMs * 1_000);
     for (const key of keys) {
       if (this.#fence(key, nowUs) < tombstone) this.#setFence(key, tombstone, terms, nowUs); // R2
+    }
+  }
+
+  /** Redis drops what has expired when it is looked at: a clock that is set back afterwards does not bring it back. */
+  #forgetExpired(key: string, nowUs: number): void {
+    for (const map of [this.#locks, this.#fences]) {
+      const entry = map.get(key);
+      if (entry !== undefined && isExpired(entry, nowUs)) map.delete(key);
     }
   }
 

@@ -81,7 +81,11 @@ export class RedisNode implements LockNode {
       down: (detail) => this.become({ kind: "unreachable", detail }),
     });
     this.#outbox = new Outbox((requests, answer) => this.#send(requests, answer));
-    this.#debts = new Debts(clock, (request, reply) => this.ask(request, reply));
+    this.#debts = new Debts(
+      clock,
+      (request, reply) => this.ask(request, reply),
+      () => this.#connection.isReady,
+    );
   }
 
   get name(): string {

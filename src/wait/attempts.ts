@@ -2,9 +2,9 @@
  * From one attempt to a lock: tries, waits and tries again, until it is granted, the time is over or the caller gives up. Nothing
  * here decides on safety; whatever an abandoned attempt still brings in is given back.
  */
-import { type Clock, type Instant, sleep } from "../clock/clock.ts";
+import { type Clock, type Instant, Latch, sleep } from "../clock/clock.ts";
 import type { Entropy } from "../clock/entropy.ts";
-import { delayMs, type Denied } from "./backoff.ts";
+import { delayMs, type Denied, ROUND_TRIP_MS_MIN } from "./backoff.ts";
 
 export interface Granted {
   readonly kind: "granted";
@@ -123,7 +123,9 @@ function isTheLast(denied: Denied, attempts: number, { once, closing }: WaitTerm
 
 /** How long may be slept so that one more attempt can still answer before the deadline; negative where there is no time for one. */
 function roomForOneMoreMs({ roundTripMs }: Denied, { once, deadline }: WaitTerms, clock: Clock): number {
-  return once ? Infinity : deadline - clock.now() - LAST_ATTEMPT_ROUND_TRIPS * roundTripMs;
+  // A fleet without connections answers at once: even then an attempt takes time, or the last ones would never end.
+  const attemptMs = LAST_ATTEMPT_ROUND_TRIPS * Math.max(roundTripMs, ROUND_TRIP_MS_MIN);
+  return once ? Infinity : deadline - clock.now() - attemptMs;
 }
 
 function signalsOf({ signal, closing }: WaitTerms): AbortSignal[] {
@@ -143,11 +145,12 @@ async function patiently<G extends Granted, D extends Denied>(
 ): Promise<G | D | undefined> {
   const attempt = attempter.attempt(gated);
   if (signal === undefined && deadline === Infinity) return attempt;
-  const answered = new AbortController();
-  const signals = signal === undefined ? [answered.signal] : [signal, answered.signal];
-  const timeout = sleep(clock, Math.max(0, deadline - clock.now()), signals).then(() => undefined);
-  const outcome = await Promise.race([attempt, timeout]);
-  answered.abort();
+  const patience = new Latch(clock, Math.max(0, deadline - clock.now()));
+  const wake = () => patience.settle();
+  signal?.addEventListener("abort", wake);
+  const outcome = await Promise.race([attempt, patience.settled]);
+  patience.settle();
+  signal?.removeEventListener("abort", wake);
   if (outcome !== undefined && signal?.aborted !== true) return outcome;
   void attempt.then((late) => late.kind === "granted" && attempter.abandon(late));
   signal?.throwIfAborted();

@@ -18,7 +18,7 @@ const SPLIT_ROUND_TRIPS_MAX = 64;
 /** A fleet that cannot vote is asked less and less often, but often enough to be back within a fifth of a second. */
 const UNREACHABLE_DELAY_MS_MAX = 200;
 /** A loopback's round trip is too short to spread contenders over. */
-const ROUND_TRIP_MS_MIN = 0.2;
+export const ROUND_TRIP_MS_MIN = 0.2;
 
 /** `failures`: how many attempts in a row failed for this reason, from 1. `chance` is uniform in [0, 1). */
 export function delayMs({ why, freeInMs, roundTripMs }: Denied, failures: number, chance: number): number {

@@ -1,0 +1,124 @@
+/**
+ * What happened, as a list of facts in the order of one clock that all share: a simulation's, or CLOCK_MONOTONIC of a machine. Written
+ * one JSON line each; the checkers read nothing else. Times are ms of that clock.
+ */
+
+/** One call of acquire and the lease it may have brought; unique in its history. */
+export type Operation = string;
+
+export type HistoryEvent =
+  | (ClientFact & {
+      readonly type: "acquiring";
+      readonly keys: readonly string[];
+      readonly mustSucceed: boolean;
+    })
+  | (ClientFact & {
+      readonly type: "acquired";
+      readonly keys: readonly string[];
+      readonly holder: string;
+      readonly fence: number;
+      readonly quorum: number;
+      /** When its validity ends, if nothing extends or shortens it. */
+      readonly until: number;
+      readonly remainingMs: number;
+      readonly minValidityMs: number;
+    })
+  | (ClientFact & { readonly type: "not-acquired"; readonly code: string })
+  | (ClientFact & { readonly type: "extended"; readonly startedAt: number; readonly until: number })
+  /** The client's clock jumped: the validity ends at another time than was said. */
+  | (ClientFact & { readonly type: "shortened"; readonly until: number })
+  | (ClientFact & { readonly type: "lost"; readonly cause: string; readonly until: number })
+  /** What the lease said when it was asked. */
+  | (ClientFact & { readonly type: "asked"; readonly isHeld: boolean })
+  /** The client no longer works under it. */
+  | (ClientFact & { readonly type: "releasing" })
+  | (ClientFact & { readonly type: "released"; readonly outcome: string })
+  /** A write has come to the resource, which stores it or refuses its fence. */
+  | (ClientFact & {
+      readonly type: "write";
+      readonly key: string;
+      readonly fence: number;
+      readonly isStored: boolean;
+    })
+  | { readonly at: number; readonly type: "crashed"; readonly client: string }
+  /** Just before a validity ended: how many nodes could have granted its keys to somebody else. */
+  | {
+      readonly at: number;
+      readonly type: "open-nodes";
+      readonly op: Operation;
+      readonly open: number;
+      readonly quorum: number;
+    }
+  | VoteFact
+  | { readonly at: number; readonly type: "memory-lost"; readonly node: string; readonly silentUntil: number }
+  | { readonly at: number; readonly type: "fault"; readonly fault: string; readonly target: string }
+  /** From here on no fault is injected, and every earlier one was healed. */
+  | { readonly at: number; readonly type: "healed" };
+
+interface ClientFact {
+  readonly at: number;
+  readonly client: string;
+  readonly op: Operation;
+}
+
+/** A node executed a request. */
+export interface VoteFact {
+  readonly at: number;
+  readonly type: "vote";
+  readonly node: string;
+  readonly request: "acquire" | "extend" | "release";
+  readonly keys: readonly string[];
+  readonly holder: string;
+  /** `granted`, or why not. */
+  readonly vote: string;
+  /** Who had each key before and after; null where nobody had it. */
+  readonly before: readonly (string | null)[];
+  readonly after: readonly (string | null)[];
+}
+
+export type History = readonly HistoryEvent[];
+
+/** A lease, put together from its facts. */
+export interface LeaseRecord {
+  readonly op: Operation;
+  readonly client: string;
+  readonly keys: readonly string[];
+  readonly holder: string;
+  readonly fence: number;
+  readonly invokedAt: number;
+  readonly acquiredAt: number;
+  /** The lease may have been worked under in [acquiredAt, endedAt). */
+  readonly endedAt: number;
+}
+
+type Draft = { -readonly [field in keyof LeaseRecord]: LeaseRecord[field] };
+
+/** All leases, in the order in which they were acquired. */
+export function leasesOf(history: History): LeaseRecord[] {
+  const invoked = new Map<Operation, number>();
+  const leases = new Map<Operation, Draft>();
+  const ended = new Set<Operation>();
+  const end = (lease: Draft, at: number) => {
+    if (ended.has(lease.op)) return;
+    ended.add(lease.op);
+    lease.endedAt = Math.min(lease.endedAt, at);
+  };
+  for (const event of history) {
+    if (event.type === "acquiring") invoked.set(event.op, event.at);
+    if (event.type === "acquired") leases.set(event.op, draftOf(event, invoked.get(event.op) ?? event.at));
+    if (event.type === "crashed") {
+      for (const lease of leases.values()) if (lease.client === event.client) end(lease, event.at);
+    }
+    const lease = "op" in event ? leases.get(event.op) : undefined;
+    if (lease === undefined) continue;
+    if (event.type === "extended" || event.type === "shortened") lease.endedAt = event.until;
+    if (event.type === "releasing") end(lease, event.at);
+    if (event.type === "lost" && event.cause === "gone") end(lease, event.at);
+  }
+  return [...leases.values()];
+}
+
+function draftOf(event: HistoryEvent & { type: "acquired" }, invokedAt: number): Draft {
+  const { op, client, keys, holder, fence, at, until } = event;
+  return { op, client, keys, holder, fence, invokedAt, acquiredAt: at, endedAt: until };
+}

@@ -1,0 +1,254 @@
+/**
+ * The faults of a swarm run, each at random moments and healed after a random time. Knows how to harm and how to heal, and writes down
+ * which promise it took away: a memory that is lost, until when its node must be silent.
+ */
+import { quarantineMs } from "../clock/validity.ts";
+import type { Fault, Plan } from "./plan.ts";
+import type { Prng } from "./prng.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Disk, SimServer } from "./server.ts";
+import type { Client, Simulation } from "./simulation.ts";
+
+export interface Target {
+  readonly plan: Plan;
+  readonly simulation: Simulation;
+  readonly recorder: Recorder;
+  /** The clients that live now; a crashed one is replaced after a while. */
+  readonly clients: () => readonly Client[];
+  readonly replace: (client: Client) => void;
+}
+
+/** Clocks that count as right are within this part of the window. */
+const RIGHT_CLOCK = 0.25;
+const RIGHT_RATE = 0.0003;
+
+export class Nemesis {
+  readonly #target: Target;
+  readonly #prng: Prng;
+  #isOn = true;
+
+  constructor(target: Target, prng: Prng) {
+    this.#target = target;
+    this.#prng = prng;
+  }
+
+  begin(): void {
+    for (const server of this.#target.simulation.servers) this.#setClockNearlyRight(server);
+    for (const [fault, meanMs] of this.#target.plan.faults) this.#planNext(fault, meanMs);
+  }
+
+  /** No more faults, and everything as it should be; servers that are down come back with what they had. */
+  heal(): void {
+    this.#isOn = false;
+    const { simulation, clients, plan } = this.#target;
+    simulation.network.healAll();
+    simulation.network.weather = { ...plan.weather, stormChance: 0 };
+    for (const server of simulation.servers) {
+      server.setClockRight();
+      if (server.state === "dead") this.#start(server, "everything");
+      server.resume();
+    }
+    for (const { process } of clients()) process.hesitate = () => 0;
+  }
+
+  #planNext(fault: Fault, meanMs: number): void {
+    const { clock } = this.#target.simulation;
+    clock.at(clock.now() + this.#prng.between(0, 2 * meanMs), () => {
+      if (!this.#isOn) return;
+      this.#inject(fault);
+      this.#planNext(fault, meanMs);
+    });
+  }
+
+  /** Runs after a while, unless all was healed before. */
+  #later(run: () => void): void {
+    const { clock } = this.#target.simulation;
+    const ms = this.#prng.pick([50, 300, 1_000, 3_000]) * this.#prng.next() * 2;
+    clock.at(clock.now() + ms, () => this.#isOn && run());
+  }
+
+  #inject(fault: Fault): void {
+    if (isAboutClients(fault)) this.#harmClient(fault);
+    else if (fault === "storm") this.#storm();
+    else if (fault === "isolate a majority") this.#isolateMajority();
+    else this.#harmServer(fault);
+  }
+
+  #harmServer(fault: Fault): void {
+    const server = this.#server();
+    if (server === undefined) return;
+    this.#note(fault, server.name);
+    switch (fault) {
+      case "kill":
+      case "kill, back with everything":
+        return this.#kill(server, "everything");
+      case "kill, back with nothing":
+        return this.#kill(server, "nothing");
+      case "kill, back with an old snapshot":
+        server.takeSnapshot();
+        return this.#later(() => this.#kill(server, "old-snapshot"));
+      case "stop a server":
+        server.pause();
+        return this.#later(() => server.resume());
+      case "fail over":
+        return this.#failOver(server, "everything");
+      case "fail over with loss":
+        return this.#failOver(server, this.#prng.pick(["nothing", "old-snapshot"]));
+      case "flush":
+        server.flush();
+        return this.#lostMemory(server);
+      case "script flush":
+        return server.forgetScripts();
+      default:
+        return this.#harmNetworkOrClock(fault, server);
+    }
+  }
+
+  #harmNetworkOrClock(fault: Fault, server: SimServer): void {
+    const { network } = this.#target.simulation;
+    const { process, disconnect } = this.#client();
+    const away = [network.path(process.name, server.name), network.path(server.name, process.name)] as const;
+    switch (fault) {
+      case "cut both ways":
+        away.forEach((path) => path.cut());
+        return this.#later(() => away.forEach((path) => path.heal()));
+      case "cut requests":
+        away[0].cut();
+        return this.#later(() => away[0].heal());
+      case "cut replies":
+        away[1].cut();
+        return this.#later(() => away[1].heal());
+      case "isolate a server":
+        return this.#isolate([server]);
+      case "disconnect":
+        return disconnect(server.name);
+      default:
+        return this.#harmClock(fault, server);
+    }
+  }
+
+  #harmClock(fault: Fault, server: SimServer): void {
+    const mayBeWrong = this.#target.plan.wrongClocks.includes(
+      this.#target.simulation.servers.indexOf(server),
+    );
+    if (!mayBeWrong) return this.#setClockNearlyRight(server);
+    const ms = this.#prng.pick([20, 200, 2_000, 20_000, 3_600_000]) * this.#prng.between(-1, 1);
+    switch (fault) {
+      case "step a clock":
+        return server.stepClock(ms);
+      case "clock there and back":
+        server.stepClock(ms);
+        if (this.#prng.chance(0.5)) server.expire();
+        return this.#later(() => server.stepClock(-ms));
+      default:
+        server.setClockRate(this.#prng.between(0.5, 2));
+        return this.#later(() => server.setClockRight());
+    }
+  }
+
+  #harmClient(fault: Fault): void {
+    const client = this.#client();
+    const { process } = client;
+    this.#note(fault, process.name);
+    const ms = this.#prng.pick([10, 100, 1_000]) * this.#target.plan.ttlMs * 0.002 * this.#prng.next();
+    switch (fault) {
+      case "stop a client":
+        return process.stop(ms);
+      case "suspend a client":
+        return process.suspend(ms);
+      case "hesitate":
+        return this.#hesitate(client, ms);
+      case "step a client's wall clock":
+        return process.stepWall(this.#prng.pick([50, 1_000, 3_600_000]) * this.#prng.between(-1, 1));
+      default:
+        this.#target.recorder.crashed(process);
+        client.crash();
+        return this.#target.replace(client);
+    }
+  }
+
+  /** Stands still at some of its looks at the clock, for a while. */
+  #hesitate({ process }: Client, ms: number): void {
+    const chance = this.#prng.pick([0.001, 0.01, 0.1]);
+    process.hesitate = () => (this.#prng.chance(chance) ? ms * this.#prng.next() : 0);
+    this.#later(() => (process.hesitate = () => 0));
+  }
+
+  #storm(): void {
+    const { network } = this.#target.simulation;
+    this.#note("storm", "network");
+    network.weather = { ...network.weather, stormChance: 0.3, stormMs: this.#target.plan.ttlMs };
+    this.#later(() => (network.weather = this.#target.plan.weather));
+  }
+
+  #isolateMajority(): void {
+    const { servers } = this.#target.simulation;
+    const some = servers.filter(() => this.#prng.chance(0.7));
+    this.#note("isolate a majority", some.map(({ name }) => name).join(" "));
+    this.#isolate(some);
+  }
+
+  #isolate(servers: readonly SimServer[]): void {
+    const { network } = this.#target.simulation;
+    const names = this.#target.clients().map(({ process }) => process.name);
+    const each = (act: (client: string, server: string) => void) =>
+      names.forEach((client) => servers.forEach((server) => act(client, server.name)));
+    each((client, server) => network.cut(client, server));
+    this.#later(() => each((client, server) => network.heal(client, server)));
+  }
+
+  #kill(server: SimServer, disk: Disk): void {
+    if (server.state === "dead") return;
+    server.kill();
+    this.#later(() => this.#start(server, disk));
+  }
+
+  #start(server: SimServer, disk: Disk): void {
+    if (server.state !== "dead") return;
+    server.start(disk);
+    if (disk !== "everything") this.#lostMemory(server);
+  }
+
+  #failOver(server: SimServer, disk: Disk): void {
+    if (server.state === "dead") return;
+    server.failOver(disk);
+    if (disk !== "everything") this.#lostMemory(server);
+  }
+
+  /** S10: what it forgot may be valid for so long. Where its clock may be wrong, nothing can be said. */
+  #lostMemory(server: SimServer): void {
+    const { plan, simulation, recorder } = this.#target;
+    const isClockSound = !plan.wrongClocks.includes(simulation.servers.indexOf(server));
+    if (!isClockSound || !plan.isStrict) return;
+    const at = simulation.clock.now();
+    const rules = { driftFactor: 0.01, clockWindowMs: plan.clockWindowMs };
+    const silentMs = quarantineMs(plan.ttlMs, rules) - plan.clockWindowMs;
+    recorder.add({ at, type: "memory-lost", node: server.name, silentUntil: at + silentMs });
+  }
+
+  #setClockNearlyRight(server: SimServer): void {
+    server.setClockRight();
+    const { clockWindowMs } = this.#target.plan;
+    server.stepClock(this.#prng.between(-RIGHT_CLOCK, RIGHT_CLOCK) * clockWindowMs);
+    server.setClockRate(1 + this.#prng.between(-RIGHT_RATE, RIGHT_RATE));
+  }
+
+  #note(fault: Fault, target: string): void {
+    this.#target.recorder.fault(fault, target);
+  }
+
+  #server(): SimServer | undefined {
+    const { servers } = this.#target.simulation;
+    return servers[this.#prng.int(0, servers.length - 1)];
+  }
+
+  #client(): Client {
+    const [first, ...others] = this.#target.clients();
+    if (first === undefined) throw new Error("a swarm run has clients");
+    return this.#prng.pick([first, ...others]);
+  }
+}
+
+function isAboutClients(fault: Fault): boolean {
+  return fault.includes("client") || fault === "hesitate";
+}

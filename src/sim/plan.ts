@@ -1,0 +1,128 @@
+/**
+ * What one seed means: how large the cluster is, what its clients do, and which faults hit it how often. Swarm testing: each run has
+ * only some kinds of faults, since all at once hide each other.
+ */
+import { leadMs, quarantineMs, validityMs } from "../clock/validity.ts";
+import type { Weather } from "./network.ts";
+import type { Prng } from "./prng.ts";
+
+export const FAULTS = [
+  "kill",
+  "kill, back with everything",
+  "kill, back with nothing",
+  "kill, back with an old snapshot",
+  "stop a server",
+  "fail over",
+  "fail over with loss",
+  "flush",
+  "script flush",
+  "cut both ways",
+  "cut requests",
+  "cut replies",
+  "isolate a server",
+  "isolate a majority",
+  "disconnect",
+  "storm",
+  "step a clock",
+  "clock there and back",
+  "clock rate",
+  "stop a client",
+  "suspend a client",
+  "hesitate",
+  "step a client's wall clock",
+  "crash a client",
+] as const;
+
+export type Fault = (typeof FAULTS)[number];
+
+export interface Plan {
+  readonly seed: string;
+  readonly nodes: number;
+  readonly clients: number;
+  readonly keys: readonly string[];
+  readonly ttlMs: number;
+  /** By client: the largest ttl it may ask for, which others need not know. */
+  readonly maxTtlMs: readonly number[];
+  readonly clockWindowMs: number;
+  readonly isStrict: boolean;
+  /** The first client declares the fleet new; otherwise all wait for the first quarantine. */
+  readonly isDeclared: boolean;
+  /** Each client sees the cluster through a choice of its nodes that shares a majority with the others'. */
+  readonly weather: Weather;
+  readonly faults: ReadonlyMap<Fault, number>;
+  /** The servers whose clocks may be wrong by more than the window. */
+  readonly wrongClocks: readonly number[];
+  readonly faultyMs: number;
+  /** Of the assumptions behind S1, those this run breaks on purpose. */
+  readonly broken: readonly string[];
+}
+
+/** Every so many runs break an assumption on purpose; S2–S4 must hold still. */
+const BROKEN_CLOCKS_CHANCE = 0.08;
+const TRUST_CHANCE = 0.06;
+
+export function drawPlan(seed: string, prng: Prng): Plan {
+  const nodes = prng.pick([3, 3, 3, 5, 5, 5, 4, 1, 2]);
+  const clients = prng.int(2, 5);
+  const faulty = nodes - (Math.floor(nodes / 2) + 1);
+  const hasBrokenClocks = prng.chance(BROKEN_CLOCKS_CHANCE);
+  const wrong = hasBrokenClocks ? nodes : prng.int(0, faulty);
+  const isStrict = !prng.chance(TRUST_CHANCE);
+  const { ttlMs, clockWindowMs } = drawTimes(prng);
+  const order = shuffled(
+    Array.from({ length: nodes }, (_, index) => index),
+    prng,
+  );
+  return {
+    seed,
+    nodes,
+    clients,
+    keys: ["red", "green", "blue"].slice(0, prng.int(1, 3)),
+    ttlMs,
+    maxTtlMs: Array.from({ length: clients }, () => Math.round(ttlMs * prng.pick([1, 1, 1, 1.5, 2]))),
+    clockWindowMs,
+    isStrict,
+    isDeclared: prng.chance(0.7),
+    weather: drawWeather(prng, ttlMs),
+    faults: drawFaults(prng),
+    wrongClocks: order.slice(0, wrong),
+    faultyMs: prng.int(4_000, 16_000),
+    broken: [...(hasBrokenClocks ? ["clocks of a majority"] : []), ...(isStrict ? [] : ["restart guard"])],
+  };
+}
+
+/** How long any client may have to wait once all is healed: connections, quarantines, locks of the dead, and the others' turns. */
+export function recoveryMs({ maxTtlMs, clockWindowMs, clients }: Plan): number {
+  const rules = { driftFactor: 0.01, clockWindowMs };
+  const longest = Math.max(...maxTtlMs);
+  return 6_000 + 2 * quarantineMs(longest, rules) + longest + leadMs(clockWindowMs) + clients * 1_000;
+}
+
+function drawTimes(prng: Prng): { ttlMs: number; clockWindowMs: number } {
+  for (;;) {
+    const ttlMs = prng.int(500, 3_000);
+    const clockWindowMs = prng.pick([100, 100, 50, 20]);
+    const validity = validityMs(ttlMs, { driftFactor: 0.01, clockWindowMs });
+    if (validity >= 0.55 * ttlMs) return { ttlMs, clockWindowMs };
+  }
+}
+
+function drawWeather(prng: Prng, ttlMs: number): Weather {
+  const delayMsMin = prng.pick([0.05, 0.2, 1, 5]);
+  const delayMsMax = delayMsMin * prng.pick([1.5, 5, 20]);
+  const stormChance = prng.pick([0, 0, 0.001, 0.01, 0.05]);
+  return { delayMsMin, delayMsMax, stormChance, stormMs: prng.pick([0.1, 0.5, 2]) * ttlMs };
+}
+
+/** Mean ms between two faults of a kind. */
+function drawFaults(prng: Prng): Map<Fault, number> {
+  const density = prng.pick([0, 0.15, 0.3, 0.3, 0.6]);
+  return new Map(prng.some(FAULTS, density).map((fault) => [fault, prng.pick([500, 2_000, 5_000, 10_000])]));
+}
+
+function shuffled(values: readonly number[], prng: Prng): number[] {
+  return values
+    .map((value) => ({ value, rank: prng.next() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ value }) => value);
+}

@@ -1,0 +1,133 @@
+/**
+ * Writes the history of a simulation: what clients asked and were told, what servers did, which faults hit. Knows every lease that is
+ * alive, because a jump of its client's clock moves the end of its validity.
+ */
+import type { HoldfastEvent } from "../events.ts";
+import type { HistoryEvent, Operation } from "../history/history.ts";
+import type { Lease } from "../lease/lease.ts";
+import type { SimProcess } from "./process.ts";
+import type { Execution } from "./server.ts";
+import type { Simulation } from "./simulation.ts";
+
+interface Held {
+  readonly lease: Lease;
+  readonly process: SimProcess;
+  until: number;
+}
+
+export class Recorder {
+  readonly events: HistoryEvent[] = [];
+  readonly #simulation: Simulation;
+  readonly #held = new Map<Operation, Held>();
+  readonly #quorum: number;
+  #operations = 0;
+
+  constructor(simulation: Simulation) {
+    this.#simulation = simulation;
+    this.#quorum = Math.floor(simulation.servers.length / 2) + 1;
+    for (const server of simulation.servers) server.executed = (execution) => this.#executed(execution);
+  }
+
+  add(event: HistoryEvent): void {
+    this.events.push(event);
+  }
+
+  fault(fault: string, target: string): void {
+    this.add({ at: this.#simulation.clock.now(), type: "fault", fault, target });
+  }
+
+  acquiring(process: SimProcess, keys: readonly string[], mustSucceed: boolean): Operation {
+    const op = `${process.name}#${++this.#operations}`;
+    this.add({ at: process.localNow, type: "acquiring", client: process.name, op, keys, mustSucceed });
+    return op;
+  }
+
+  acquired(op: Operation, process: SimProcess, lease: Lease, minValidityMs: number): void {
+    const until = this.#untilOf(process, lease);
+    const { keys, holder, fence } = lease;
+    const remainingMs = lease.remainingMs();
+    this.#held.set(op, { lease, process, until });
+    this.add({
+      ...{ at: process.localNow, type: "acquired", client: process.name, op, keys, holder, fence },
+      ...{ quorum: this.#quorum, until, remainingMs, minValidityMs },
+    });
+    this.#planLook(op);
+  }
+
+  asked(op: Operation, process: SimProcess, lease: Lease): boolean {
+    const isHeld = lease.isHeld();
+    this.add({ at: process.localNow, type: "asked", client: process.name, op, isHeld });
+    return isHeld;
+  }
+
+  releasing(op: Operation, process: SimProcess): void {
+    this.#held.delete(op);
+    this.add({ at: process.localNow, type: "releasing", client: process.name, op });
+  }
+
+  crashed(process: SimProcess): void {
+    for (const [op, held] of this.#held) if (held.process === process) this.#held.delete(op);
+    this.add({ at: this.#simulation.clock.now(), type: "crashed", client: process.name });
+  }
+
+  /** For a client's observer. */
+  heard(process: SimProcess, event: HoldfastEvent): void {
+    if (event.type === "clock-jump") return this.#jumped(process);
+    if (event.type !== "extended" && event.type !== "lost") return;
+    const [op, held] = this.#find(process, event.fence, event.keys) ?? [];
+    if (op === undefined || held === undefined) return;
+    const at = process.localNow;
+    if (event.type === "extended") {
+      held.until = this.#untilOf(process, held.lease);
+      const startedAt = at - event.durationMs / process.rate;
+      this.add({ at, type: "extended", client: process.name, op, startedAt, until: held.until });
+      this.#planLook(op);
+    } else {
+      this.add({ at, type: "lost", client: process.name, op, cause: event.cause, until: held.until });
+      if (event.cause === "gone") this.#held.delete(op);
+    }
+  }
+
+  #jumped(process: SimProcess): void {
+    for (const [op, held] of this.#held) {
+      if (held.process !== process) continue;
+      held.until = Math.min(held.until, this.#untilOf(process, held.lease));
+      this.add({ at: process.localNow, type: "shortened", client: process.name, op, until: held.until });
+    }
+  }
+
+  #find(process: SimProcess, fence: number, keys: readonly string[]): [Operation, Held] | undefined {
+    return [...this.#held].find(
+      ([, held]) => held.process === process && held.lease.fence === fence && held.lease.key === keys[0],
+    );
+  }
+
+  #untilOf(process: SimProcess, lease: Lease): number {
+    return process.localNow + lease.remainingMs() / process.rate;
+  }
+
+  /** S5: looks at the nodes right before the validity ends, if it still ends then. */
+  #planLook(op: Operation): void {
+    const held = this.#held.get(op);
+    if (held === undefined) return;
+    const { until, lease } = held;
+    const { clock, servers } = this.#simulation;
+    clock.at(until - LOOK_BEFORE_MS, () => {
+      if (this.#held.get(op) !== held || held.until !== until) return;
+      const open = servers.filter((server) => server.isOpenTo(lease.keys, lease.holder)).length;
+      this.add({ at: clock.now(), type: "open-nodes", op, open, quorum: this.#quorum });
+    });
+  }
+
+  #executed({ server, request, vote, before, after }: Execution): void {
+    const { op, keys, holder } = request;
+    this.add({
+      ...{ at: this.#simulation.clock.now(), type: "vote", node: server, request: op, keys, holder },
+      vote: vote.kind === "granted" ? "granted" : vote.reason,
+      before: before.map((each) => each ?? null),
+      after: after.map((each) => each ?? null),
+    });
+  }
+}
+
+const LOOK_BEFORE_MS = 0.01;

@@ -1,0 +1,250 @@
+/**
+ * A simulated Redis server: a process with a memory, a wall clock of its own and the commands this library uses. The scripts are known
+ * by their text; what they do is said by node-state.ts, which a test against real servers proves to be the same.
+ */
+import { createHash } from "node:crypto";
+
+import type { VirtualClock } from "../clock/virtual-clock.ts";
+import { NodeState } from "../node/node-state.ts";
+import type { Request, Vote } from "../node/lock-node.ts";
+import type { Prng } from "./prng.ts";
+import {
+  admissionReply,
+  inspectionReply,
+  KNOWN_SCRIPTS,
+  parseCall,
+  type ScriptCall,
+  voteReply,
+} from "./scripts.ts";
+
+export type ServerState = "up" | "paused" | "dead";
+
+/** What one request did on a server. */
+export interface Execution {
+  readonly server: string;
+  readonly request: Request;
+  readonly vote: Vote;
+  /** The holder of each key, before and after. */
+  readonly before: readonly (string | undefined)[];
+  readonly after: readonly (string | undefined)[];
+}
+
+/** What a restart finds on the disk. */
+export type Disk = "everything" | "nothing" | "old-snapshot";
+
+/** Wall clocks start here: any time will do that is large enough to be one. */
+const EPOCH_MS = 1_800_000_000_000;
+
+/** An answer as the client library hands it out; an error is what the server said. */
+export type Reply = { readonly value: unknown } | { readonly error: string };
+
+export class SimServer {
+  readonly name: string;
+  state: ServerState = "up";
+  /** Called with every request of a script, right after it was executed. */
+  executed: (execution: Execution) => void = () => {};
+  readonly #clock: VirtualClock;
+  readonly #prng: Prng;
+  readonly #scripts = new Map<string, string>();
+  #memory: NodeState;
+  #snapshot: NodeState;
+  #runId: string;
+  #replicationId: string;
+  #clockBase = { at: 0, wallMs: EPOCH_MS, rate: 1 };
+  /** What a stopped process has in its sockets. */
+  #backlog: (() => void)[] = [];
+  #starts = 0;
+
+  constructor(name: string, clock: VirtualClock, prng: Prng) {
+    this.name = name;
+    this.#clock = clock;
+    this.#prng = prng;
+    this.#runId = prng.hex(40);
+    this.#replicationId = prng.hex(40);
+    this.#memory = new NodeState(this.incarnation);
+    this.#snapshot = this.#memory.copy(this.incarnation);
+  }
+
+  get incarnation(): string {
+    return `${this.#runId}:${this.#replicationId}`;
+  }
+
+  /** How often it was started: connections to an earlier start are gone. */
+  get starts(): number {
+    return this.#starts;
+  }
+
+  nowUs(): number {
+    const { at, wallMs, rate } = this.#clockBase;
+    return Math.floor((wallMs + (this.#clock.now() - at) * rate) * 1_000);
+  }
+
+  /** How far its wall clock is ahead of the true time, in ms. */
+  get skewMs(): number {
+    return this.nowUs() / 1_000 - EPOCH_MS - this.#clock.now();
+  }
+
+  /** Who has the key here now. */
+  holderOf(key: string): string | undefined {
+    return this.#memory.inspect([key], this.nowUs()).keys[0]?.holder;
+  }
+
+  /** Could it grant one of these keys to somebody who is not `holder`, for all it remembers? */
+  isOpenTo(keys: readonly string[], holder: string): boolean {
+    const { marker } = this.#memory;
+    const mayVote =
+      this.state !== "dead" && marker?.incarnation === this.incarnation && this.nowUs() >= marker.untilUs;
+    return mayVote && keys.some((key) => this.holderOf(key) !== holder);
+  }
+
+  forgetScripts(): void {
+    this.#scripts.clear();
+  }
+
+  kill(): void {
+    this.state = "dead";
+    this.#backlog = [];
+  }
+
+  /** Back with what its disk has; a new process is another incarnation, whatever it remembers. */
+  start(disk: Disk): void {
+    this.#starts++;
+    this.#runId = this.#prng.hex(40);
+    this.#replicationId = this.#prng.hex(40);
+    this.#remember(disk);
+    this.forgetScripts();
+    this.state = "up";
+  }
+
+  pause(): void {
+    if (this.state === "up") this.state = "paused";
+  }
+
+  resume(): void {
+    if (this.state !== "paused") return;
+    this.state = "up";
+    const backlog = this.#backlog;
+    this.#backlog = [];
+    for (const execute of backlog) execute();
+  }
+
+  /** FLUSHALL: the process and its incarnation stay, all data and the marker go. */
+  flush(): void {
+    this.#memory = new NodeState(this.incarnation);
+  }
+
+  /** A replica that lacks the last writes takes over under the same address and on living connections (REPLICAOF … NO ONE). */
+  failOver(disk: Disk): void {
+    this.#replicationId = this.#prng.hex(40);
+    this.#remember(disk);
+  }
+
+  /** For a later start from an old snapshot. */
+  takeSnapshot(): void {
+    this.#snapshot = this.#memory.copy(this.incarnation);
+  }
+
+  stepClock(ms: number): void {
+    this.#clockBase = { ...this.#clockBase, at: this.#clock.now(), wallMs: this.nowUs() / 1_000 + ms };
+  }
+
+  setClockRate(rate: number): void {
+    this.#clockBase = { at: this.#clock.now(), wallMs: this.nowUs() / 1_000, rate };
+  }
+
+  /** Right again, to the microsecond. */
+  setClockRight(): void {
+    this.#clockBase = { at: this.#clock.now(), wallMs: EPOCH_MS + this.#clock.now(), rate: 1 };
+  }
+
+  /** Redis's own cycle, which drops what has expired by now even if its clock is set back later. */
+  expire(): void {
+    this.#memory.sweep(this.nowUs());
+  }
+
+  /** Something has arrived: done now, or when the process runs again. */
+  perform(execute: () => void): void {
+    if (this.state === "up") execute();
+    else if (this.state === "paused") this.#backlog.push(execute);
+  }
+
+  execute(command: string, args: readonly (string | number)[]): Reply {
+    switch (command) {
+      case "TIME":
+        return { value: [String(Math.floor(this.nowUs() / 1e6)), String(this.nowUs() % 1e6)] };
+      case "INFO":
+        return { value: this.#info(String(args[0])) };
+      case "HMGET":
+        return { value: this.#markerFields() };
+      case "SCRIPT":
+        return { value: this.#load(String(args[1])) };
+      case "EVAL":
+        this.#load(String(args[0]));
+        return this.#runScript(String(args[0]), args.slice(1));
+      case "EVALSHA":
+        return this.#runKnownScript(String(args[0]), args.slice(1));
+      default:
+        return { error: `ERR unknown command '${command}'` };
+    }
+  }
+
+  #remember(disk: Disk): void {
+    const kept = disk === "old-snapshot" ? this.#snapshot : this.#memory;
+    this.#memory = disk === "nothing" ? new NodeState(this.incarnation) : kept.copy(this.incarnation);
+  }
+
+  #load(text: string): string {
+    const sha = createHash("sha1").update(text).digest("hex");
+    this.#scripts.set(sha, text);
+    return sha;
+  }
+
+  #runKnownScript(sha: string, args: readonly (string | number)[]): Reply {
+    const text = this.#scripts.get(sha);
+    if (text === undefined) return { error: "NOSCRIPT No matching script. Please use EVAL." };
+    return this.#runScript(text, args);
+  }
+
+  #runScript(text: string, args: readonly (string | number)[]): Reply {
+    const script = KNOWN_SCRIPTS.get(text);
+    if (script === undefined)
+      return { error: "ERR this simulated server knows the scripts of this library only" };
+    const call = parseCall(script, args);
+    return { value: this.#apply(call) };
+  }
+
+  #apply(call: ScriptCall): unknown {
+    const nowUs = this.nowUs();
+    switch (call.kind) {
+      case "vote":
+        return [nowUs, ...call.requests.map((request) => voteReply(this.#vote(request, call, nowUs)))];
+      case "admit":
+        return admissionReply(this.#memory.admit(call.request, call.terms, nowUs));
+      case "inspect":
+        return inspectionReply(this.#memory.inspect(call.keys, nowUs));
+    }
+  }
+
+  #vote(request: Request, { terms }: ScriptCall & { kind: "vote" }, nowUs: number): Vote {
+    const holders = () => this.#memory.inspect(request.keys, nowUs).keys.map(({ holder }) => holder);
+    const before = holders();
+    const vote = this.#memory.apply(request, terms, nowUs);
+    this.executed({ server: this.name, request, vote, before, after: holders() });
+    return vote;
+  }
+
+  #markerFields(): (string | null)[] {
+    const { marker } = this.#memory;
+    if (marker === undefined) return [null, null, null, null];
+    return [marker.incarnation, String(marker.untilUs), String(marker.floor), String(marker.maxTtlMs)];
+  }
+
+  #info(section: string): string {
+    const facts = {
+      server: `run_id:${this.#runId}`,
+      replication: `role:master\r\nmaster_replid:${this.#replicationId}`,
+      memory: "maxmemory:0\r\nmaxmemory_policy:noeviction",
+    };
+    return `${facts[section as keyof typeof facts] ?? ""}\r\n`;
+  }
+}

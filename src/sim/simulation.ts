@@ -1,0 +1,112 @@
+/**
+ * A cluster on a virtual clock: simulated servers, a simulated network and any number of processes that run this library and your
+ * code, all decided by one seed. An hour of faults passes in a second, and the same seed gives the same hour again.
+ */
+import { VirtualClock } from "../clock/virtual-clock.ts";
+import { Locker } from "../locker.ts";
+import type { LockerOptions } from "../options.ts";
+import { SimConnection } from "./connection.ts";
+import { Network } from "./network.ts";
+import { entropyFrom, Prng } from "./prng.ts";
+import { SimProcess } from "./process.ts";
+import { SimServer } from "./server.ts";
+
+export interface SimulationOptions {
+  /** Decides everything. */
+  readonly seed: string | number;
+  /** How many servers; default 5. Their names are `n1`, `n2` … */
+  readonly nodes?: number | undefined;
+}
+
+/** What a process runs with; the nodes are the simulation's. */
+export type SimLockerOptions = Partial<Omit<LockerOptions, "nodes" | "mode">> & {
+  /** Names of the servers this process knows; default all of them. */
+  readonly knows?: readonly string[] | undefined;
+  /** How fast the process's clock runs; default 1. */
+  readonly clockRate?: number | undefined;
+};
+
+/** One process with one locker. */
+export interface Client {
+  readonly process: SimProcess;
+  readonly locker: Locker;
+  /** Ends the process as SIGKILL does: nothing in it goes on, and its connections break. */
+  crash(): void;
+  /** Breaks its connection to this server. */
+  disconnect(server: string): void;
+}
+
+export class Simulation {
+  readonly clock: VirtualClock = new VirtualClock();
+  readonly prng: Prng;
+  readonly network: Network;
+  readonly servers: readonly SimServer[];
+
+  constructor({ seed, nodes = 5 }: SimulationOptions) {
+    this.prng = new Prng(String(seed));
+    this.network = new Network(this.clock, this.prng.fork("network"));
+    this.servers = Array.from(
+      { length: nodes },
+      (_, index) => new SimServer(`n${index + 1}`, this.clock, this.prng.fork(`server ${index}`)),
+    );
+  }
+
+  server(name: string): SimServer {
+    const server = this.servers.find((each) => each.name === name);
+    if (server === undefined)
+      throw new RangeError(`there is no server ${JSON.stringify(name)} in this simulation`);
+    return server;
+  }
+
+  /** A new process; names may come again when the earlier one has ended. */
+  start(name: string, { knows, clockRate = 1, ...options }: SimLockerOptions = {}): Client {
+    const process = new SimProcess(name, this.clock, clockRate);
+    const prng = this.prng.fork(`process ${name} at ${this.clock.now()}`);
+    const connections = new Map<string, SimConnection>();
+    const names = knows ?? this.servers.map((server) => server.name);
+    const locker = new Locker(
+      { mode: "quorum", owner: name, ...options, nodes: names.map((each) => `redis://${each}`) },
+      {
+        clocks: () => process.clocks(),
+        entropy: entropyFrom(prng),
+        connect: (input, times, clock, events) => {
+          const place = {
+            process,
+            server: this.server(new URL(String(input)).hostname),
+            network: this.network,
+            prng,
+          };
+          const connection = new SimConnection(place, times, clock, events);
+          connections.set(connection.name, connection);
+          return connection;
+        },
+      },
+    );
+    return {
+      process,
+      locker,
+      crash: () => {
+        for (const connection of connections.values()) connection.abandon();
+        process.kill();
+      },
+      disconnect: (server) => connections.get(server)?.break("read ECONNRESET"),
+    };
+  }
+
+  /** Lets time pass until `work` has settled. Rejects when nothing is left that could settle it, or `limitMs` have passed. */
+  async run<T>(work: Promise<T>, limitMs = Infinity): Promise<T> {
+    let isDone = false;
+    const done = () => (isDone = true);
+    work.then(done, done);
+    const end = this.clock.now() + limitMs;
+    await this.clock.step(this.clock.now());
+    while (!isDone && (await this.clock.step(end)));
+    if (!isDone) throw new Error(`the work was not done after ${this.clock.now()} ms of virtual time`);
+    return work;
+  }
+
+  /** Lets `ms` of virtual time pass. */
+  pass(ms: number): Promise<void> {
+    return this.clock.advance(ms);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * One run of the swarm: a cluster, its clients and a nemesis from one seed; first anything goes, then everything is healed and must
+ * work again; in the end the history is checked.
+ */
+import { check, type Property, UNCONDITIONAL, type Violation } from "../history/checkers.ts";
+import type { History } from "../history/history.ts";
+import { Nemesis } from "./nemesis.ts";
+import { drawPlan, type Plan, recoveryMs } from "./plan.ts";
+import { Prng } from "./prng.ts";
+import { Recorder } from "./recorder.ts";
+import { type Client, Simulation } from "./simulation.ts";
+import { confirm, Resource, type Site, work } from "./workload.ts";
+
+export interface Run {
+  readonly plan: Plan;
+  readonly history: History;
+  readonly violations: readonly Violation[];
+  readonly virtualMs: number;
+}
+
+/** All properties where the run keeps the assumptions, those without assumptions where it breaks some on purpose. */
+export async function runSeed(seed: string): Promise<Run> {
+  const prng = new Prng(seed);
+  const plan = drawPlan(seed, prng.fork("plan"));
+  const simulation = new Simulation({ seed, nodes: plan.nodes });
+  const { history, trouble } = await new SwarmRun(plan, simulation, prng).run();
+  const violations = [...check(history, propertiesOf(plan)), ...trouble];
+  return { plan, history, violations, virtualMs: simulation.clock.now() };
+}
+
+const ALL: readonly Property[] = ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "L1"];
+
+function propertiesOf({ broken }: Plan): readonly Property[] {
+  return broken.length === 0 ? ALL : [...UNCONDITIONAL, "L1"];
+}
+
+/** After this the servers have forgotten all locks, and whatever was owed to them has been given up. */
+const GRACE_MS = 30_000;
+
+class SwarmRun {
+  readonly #plan: Plan;
+  readonly #simulation: Simulation;
+  readonly #prng: Prng;
+  readonly #recorder: Recorder;
+  readonly #site: Site;
+  readonly #clients: Client[] = [];
+  readonly #trouble: Violation[] = [];
+  #starts = 0;
+
+  constructor(plan: Plan, simulation: Simulation, prng: Prng) {
+    this.#plan = plan;
+    this.#simulation = simulation;
+    this.#prng = prng;
+    this.#recorder = new Recorder(simulation);
+    const end = plan.faultyMs;
+    const isOn = () => simulation.clock.now() < end;
+    this.#site = { plan, simulation, recorder: this.#recorder, resource: new Resource(), isOn };
+  }
+
+  async run(): Promise<{ history: History; trouble: readonly Violation[] }> {
+    const simulation = this.#simulation;
+    simulation.network.weather = this.#plan.weather;
+    for (let index = 0; index < this.#plan.clients; index++) this.#start(index);
+    if (this.#plan.isDeclared) await this.#declare();
+    const nemesis = new Nemesis(
+      {
+        plan: this.#plan,
+        simulation,
+        recorder: this.#recorder,
+        clients: () => this.#clients,
+        replace: (client) => this.#replace(client),
+      },
+      this.#prng.fork("nemesis"),
+    );
+    nemesis.begin();
+    this.#clients.forEach((client, index) => this.#work(client, index));
+    await simulation.pass(this.#plan.faultyMs - simulation.clock.now());
+    nemesis.heal();
+    this.#recorder.add({ at: simulation.clock.now(), type: "healed" });
+    await this.#recover();
+    await this.#close();
+    return { history: this.#recorder.events, trouble: this.#trouble };
+  }
+
+  #start(index: number): Client {
+    const { ttlMs, maxTtlMs, clockWindowMs, isStrict } = this.#plan;
+    const prng = this.#prng.fork(`client ${index} start ${this.#starts++}`);
+    let client: Client | undefined;
+    client = this.#simulation.start(`c${index + 1}`, {
+      ...{ ttlMs, clockWindowMs, maxTtlMs: maxTtlMs[index], restartGuard: isStrict ? "strict" : "trust" },
+      clockRate: 1 + prng.between(-0.003, 0.003),
+      observer: (event) => client && this.#recorder.heard(client.process, event),
+    });
+    this.#clients[index] = client;
+    return client;
+  }
+
+  async #declare(): Promise<void> {
+    const [first] = this.#clients;
+    if (first !== undefined) await this.#simulation.run(first.locker.init(), GRACE_MS);
+  }
+
+  #work(client: Client, index: number): void {
+    const prng = this.#prng.fork(`work ${index} start ${this.#starts}`);
+    work(client, index, this.#site, prng).catch((error: unknown) => this.#report(error));
+  }
+
+  #replace(client: Client): void {
+    const index = this.#clients.indexOf(client);
+    const { clock } = this.#simulation;
+    const next = this.#start(index);
+    clock.at(clock.now() + 1, () => this.#work(next, index));
+  }
+
+  /** L1, L4: every client that lives gets every key. */
+  async #recover(): Promise<void> {
+    const waitMs = recoveryMs(this.#plan);
+    const confirmations = this.#clients.map((client) => confirm(client, this.#site, waitMs));
+    try {
+      await this.#simulation.run(Promise.all(confirmations), 2 * waitMs * this.#plan.keys.length);
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  /** Closed lockers leave no timer: all that still waits then belongs to nobody. */
+  async #close(): Promise<void> {
+    const { clock } = this.#simulation;
+    await this.#simulation.run(Promise.all(this.#clients.map(({ locker }) => locker.close())), GRACE_MS);
+    await this.#simulation.pass(GRACE_MS);
+    if (clock.pending > 0)
+      this.#report(new Error(`${clock.pending} timers are left after everything was closed`));
+  }
+
+  /** What no property names, and must not be either. */
+  #report(error: unknown): void {
+    const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#trouble.push({ property: "run", at: this.#simulation.clock.now(), detail });
+  }
+}

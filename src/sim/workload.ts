@@ -1,0 +1,157 @@
+/**
+ * What the clients of a swarm run do: take locks in every way the library offers, work under them for any time, write to a resource
+ * that checks fences, and now and then do what one should not, such as writing after the end.
+ */
+import {
+  AcquireTimeoutError,
+  LeaseLostError,
+  LockerClosedError,
+  OptionRangeError,
+  QuorumUnreachableError,
+} from "../errors.ts";
+import type { Operation } from "../history/history.ts";
+import type { Lease } from "../lease/lease.ts";
+import type { Plan } from "./plan.ts";
+import type { Prng } from "./prng.ts";
+import type { Recorder } from "./recorder.ts";
+import type { Client, Simulation } from "./simulation.ts";
+
+export interface Site {
+  readonly plan: Plan;
+  readonly simulation: Simulation;
+  readonly recorder: Recorder;
+  readonly resource: Resource;
+  /** False when the faulty phase is over. */
+  isOn: () => boolean;
+}
+
+/** A store that refuses fences smaller than the largest it has seen (S4). */
+export class Resource {
+  readonly #largest = new Map<string, number>();
+
+  write(key: string, fence: number): boolean {
+    if (fence < (this.#largest.get(key) ?? 0)) return false;
+    this.#largest.set(key, fence);
+    return true;
+  }
+}
+
+/** Takes and releases locks until the faulty phase is over. */
+export async function work(client: Client, index: number, site: Site, prng: Prng): Promise<void> {
+  const { process } = client;
+  while (site.isOn()) {
+    await process.sleep(prng.pick([0, 20, 200, 1_000]) * prng.next());
+    await oneSection(client, index, site, prng);
+  }
+}
+
+/** After healing: every client gets every key once, in time. */
+export async function confirm(client: Client, { plan, recorder }: Site, waitMs: number): Promise<void> {
+  const { process, locker } = client;
+  for (const key of plan.keys) {
+    const op = recorder.acquiring(process, [key], true);
+    try {
+      const lease = await locker.acquire(key, { waitMs });
+      recorder.acquired(op, process, lease, plan.ttlMs / 10);
+      recorder.releasing(op, process);
+      await lease.release();
+    } catch (error) {
+      recorder.add({
+        at: process.localNow,
+        type: "not-acquired",
+        client: process.name,
+        op,
+        code: codeOf(error),
+      });
+    }
+  }
+}
+
+async function oneSection(client: Client, index: number, site: Site, prng: Prng): Promise<void> {
+  const { plan, recorder } = site;
+  const { process, locker } = client;
+  const keys = prng.chance(0.2) ? plan.keys : [prng.pick(["red", ...plan.keys])];
+  const ttlMs = prng.chance(0.3) ? prng.int(plan.ttlMs, plan.maxTtlMs[index] ?? plan.ttlMs) : plan.ttlMs;
+  const minValidityMs = ttlMs * prng.pick([0.05, 0.1, 0.3]);
+  const giveUp = new AbortController();
+  if (prng.chance(0.1))
+    void process.sleep(prng.between(0, ttlMs)).then(() => giveUp.abort(new Error("given up")));
+  const options = {
+    ...{ ttlMs, minValidityMs, autoExtend: prng.chance(0.5), signal: giveUp.signal },
+    waitMs: prng.pick([0, 0.2, 1, 3]) * ttlMs,
+    maxHoldMs: prng.chance(0.1) ? prng.between(0.2, 3) * ttlMs : undefined,
+  };
+  const op = recorder.acquiring(process, keys, false);
+  try {
+    const lease = await (prng.chance(0.3) ? locker.tryAcquire(keys, options) : locker.acquire(keys, options));
+    if (lease === undefined) return notAcquired(op, client, site, "CONTENDED");
+    recorder.acquired(op, process, lease, minValidityMs);
+    await hold(op, lease, client, site, prng);
+  } catch (error) {
+    if (!isExpected(error, giveUp.signal)) throw error;
+    notAcquired(op, client, site, codeOf(error));
+  }
+}
+
+function notAcquired(op: Operation, { process }: Client, { recorder }: Site, code: string): void {
+  recorder.add({ at: process.localNow, type: "not-acquired", client: process.name, op, code });
+}
+
+async function hold(op: Operation, lease: Lease, client: Client, site: Site, prng: Prng): Promise<void> {
+  const { plan, recorder } = site;
+  const { process } = client;
+  const sectionMs = prng.pick([0, 0.02, 0.1, 0.5, 2]) * plan.ttlMs * prng.next();
+  const endsAt = process.localNow + sectionMs;
+  while (process.localNow < endsAt && site.isOn()) {
+    await process.sleep(prng.next() * Math.max(1, sectionMs / 3));
+    const isHeld = recorder.asked(op, process, lease);
+    // One in four writes whatever the lease says: a holder that was paused between asking and writing.
+    if (isHeld || prng.chance(0.25)) write(op, lease, client, site);
+    if (prng.chance(0.3)) await extend(lease, prng.chance(0.5) ? undefined : plan.ttlMs);
+    if (prng.chance(0.1)) await lease.verify();
+    if (!isHeld && prng.chance(0.8)) break;
+  }
+  if (prng.chance(0.05)) write(op, lease, client, site);
+  recorder.releasing(op, process);
+  const { outcome } = await lease.release();
+  recorder.add({ at: process.localNow, type: "released", client: process.name, op, outcome });
+}
+
+async function extend(lease: Lease, ttlMs: number | undefined): Promise<void> {
+  try {
+    await lease.extend(ttlMs);
+  } catch (error) {
+    if (!(error instanceof LeaseLostError || error instanceof QuorumUnreachableError)) throw error;
+  }
+}
+
+/** Takes its time to arrive, like every write. */
+function write(
+  op: Operation,
+  lease: Lease,
+  { process }: Client,
+  { simulation, recorder, resource }: Site,
+): void {
+  const { clock, network } = simulation;
+  const { fence, keys } = lease;
+  clock.at(process.localNow + network.delayMs(), () => {
+    for (const key of keys) {
+      const isStored = resource.write(key, fence);
+      recorder.add({ at: clock.now(), type: "write", client: process.name, op, key, fence, isStored });
+    }
+  });
+}
+
+function isExpected(error: unknown, signal: AbortSignal): boolean {
+  return (
+    error instanceof AcquireTimeoutError ||
+    error instanceof QuorumUnreachableError ||
+    error instanceof LockerClosedError ||
+    (signal.aborted && error === signal.reason)
+  );
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof OptionRangeError) return error.message;
+  return error instanceof Error && "code" in error ? String(error.code) : "ABORTED";
+}
