@@ -9,7 +9,7 @@ import { type Clock, Latch } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
 import { NodeTime } from "./clock/node-time.ts";
 import { processMicros, SystemClock } from "./clock/system-clock.ts";
-import { validityMs } from "./clock/validity.ts";
+import { leadMs, validityMs } from "./clock/validity.ts";
 import type { Electorate } from "./electorate.ts";
 import {
   AcquireTimeoutError,
@@ -102,7 +102,7 @@ export class Locker implements AsyncDisposable {
       this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
     );
     const nodeTime = new NodeTime(Math.max(1, settings.nodes.length));
-    const proposals = new Proposals();
+    const proposals = new Proposals(leadMs(settings.clockWindowMs));
     try {
       this.#fleet = createFleet(settings, environment, this.#clock, nodeTime, proposals, this.#events);
     } catch (error) {

@@ -8,13 +8,24 @@ const REMEMBERED_KEYS_MAX = 10_000;
 
 export class Proposals {
   readonly #ahead = new Map<string, number>();
+  readonly #leadUs: number;
   #tick = 0;
   #floor = 0;
 
+  /** `leadMs`: B of rule N8. Whatever is further ahead of the nodes' time would be refused, so it is not worth proposing. */
+  constructor(leadMs: number) {
+    this.#leadUs = 1_000 * leadMs;
+  }
+
   /** The proposal for an attempt on all of `keys`, made at `tauUs`. */
   next(keys: readonly string[], tauUs: number): number {
+    const most = tauUs + this.#leadUs;
+    // The estimate was once further ahead: a client's clock had jumped, and no node had been heard since.
+    if (this.#tick >= most) this.#tick = 0;
     this.#tick = Math.max(this.#tick + 1, tauUs);
-    const last = keys.reduce((fence, key) => Math.max(fence, this.#lastFence(key)), this.#floor);
+    const fences = [this.#floor, ...keys.map((key) => this.#lastFence(key))];
+    // One node with a wild clock must not make all others refuse.
+    const last = Math.max(0, ...fences.filter((fence) => fence < most));
     return Math.max(this.#tick, last + 1);
   }
 

@@ -32,7 +32,8 @@ export interface LeaseTerms {
 
 type State =
   | { readonly kind: "held" }
-  | { readonly kind: "lost"; readonly error: LeaseLostError }
+  /** `until`: the validity it was lost with; an extension that is answered later does not bring it back (L3). */
+  | { readonly kind: "lost"; readonly error: LeaseLostError; readonly until: Instant }
   | { readonly kind: "released" };
 
 const HELD: State = { kind: "held" };
@@ -104,9 +105,9 @@ export class Lease implements AsyncDisposable {
 
   /** Milliseconds of validity left, by the client's elapsed clock; 0 once it has ended, was proved lost, or was released. */
   remainingMs(): number {
-    const isGone = this.#state.kind === "lost" && this.#state.error.lossCause === "gone";
-    if (isGone || this.#release !== undefined) return 0;
-    return Math.max(0, this.#validUntil() - this.#clock.now());
+    if (this.#release !== undefined) return 0;
+    const until = this.#state.kind === "lost" ? this.#state.until : this.#validUntil();
+    return Math.max(0, until - this.#clock.now());
   }
 
   /** True while validity is left. After the signal has aborted this is the time left to stop in. */
@@ -241,9 +242,10 @@ export class Lease implements AsyncDisposable {
 
   #lose(cause: LossCause): void {
     if (this.#state.kind !== "held") return;
-    const marginMs = cause === "gone" ? 0 : this.remainingMs();
+    const until = cause === "gone" ? -Infinity : this.#validUntil();
     const error = new LeaseLostError(this, cause, this.#lastReports());
-    this.#state = { kind: "lost", error };
+    this.#state = { kind: "lost", error, until };
+    const marginMs = this.remainingMs();
     this.#keeper?.stop();
     this.#endTimer.cancel();
     this.#events.emit(() => ({ type: "lost", ...this.#who(), cause, marginMs }));

@@ -85,7 +85,7 @@ async function oneSection(client: Client, index: number, site: Site, prng: Prng)
   try {
     const lease = await (prng.chance(0.3) ? locker.tryAcquire(keys, options) : locker.acquire(keys, options));
     if (lease === undefined) return notAcquired(op, client, site, "CONTENDED");
-    recorder.acquired(op, process, lease, minValidityMs);
+    recorder.acquired(op, process, lease, options.maxHoldMs === undefined ? minValidityMs : 0);
     await hold(op, lease, client, site, prng);
   } catch (error) {
     if (!isExpected(error, giveUp.signal)) throw error;

@@ -1,10 +1,13 @@
-/** Proposals of one client are never equal and never below what it has learnt (rule C2). */
+/** Proposals are above all that was learnt and could be granted, and never so far ahead that they could not be (rules C2, N8). */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { Proposals } from "../../../src/grant/proposals.ts";
 
-test("increase for every key, above every fence and floor learnt", () => {
+const LEAD_MS = 1;
+const LEAD_US = 1_000;
+
+test("are above every fence and floor learnt that a node could have accepted, and within the lead", () => {
   const step = fc.record({
     key: fc.constantFrom("a", "b"),
     tau: fc.integer({ min: 0, max: 1_000 }),
@@ -13,7 +16,7 @@ test("increase for every key, above every fence and floor learnt", () => {
   });
   fc.assert(
     fc.property(fc.array(step), (steps) => {
-      const proposals = new Proposals();
+      const proposals = new Proposals(LEAD_MS);
       const least: Record<string, number> = { a: 0, b: 0 };
       for (const { key, tau, learn, floor } of steps) {
         if (floor !== null) {
@@ -25,7 +28,8 @@ test("increase for every key, above every fence and floor learnt", () => {
           least[key] = Math.max(least[key] ?? 0, learn);
         }
         const proposal = proposals.next([key], tau);
-        expect(proposal).toBeGreaterThan(least[key] ?? 0);
+        if ((least[key] ?? 0) < tau + LEAD_US) expect(proposal).toBeGreaterThan(least[key] ?? 0);
+        expect(proposal).toBeLessThanOrEqual(tau + LEAD_US);
         expect(proposal).toBeGreaterThanOrEqual(tau);
       }
     }),
@@ -33,8 +37,21 @@ test("increase for every key, above every fence and floor learnt", () => {
 });
 
 test("are the nodes' time where nothing is ahead of it", () => {
-  const proposals = new Proposals();
+  const proposals = new Proposals(LEAD_MS);
   expect([proposals.next(["a"], 100), proposals.next(["a"], 100), proposals.next(["b"], 200)]).toEqual([
     100, 101, 200,
   ]);
+});
+
+test("come back when the estimate was wrong: a jump of the client's clock must not shut it out for as long as it jumped", () => {
+  const proposals = new Proposals(LEAD_MS);
+  const hourUs = 3_600_000_000;
+  expect(proposals.next(["a"], hourUs + 100)).toBe(hourUs + 100);
+  expect(proposals.next(["a"], 200)).toBe(200);
+});
+
+test("are not led astray by one node whose fence nobody else could accept", () => {
+  const proposals = new Proposals(LEAD_MS);
+  proposals.learn(["a"], 1_000_000);
+  expect(proposals.next(["a"], 100)).toBe(100);
 });

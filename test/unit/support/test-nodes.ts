@@ -105,6 +105,6 @@ export function testGrantor(
     clock,
     entropy: { random: () => 0.5, unique: () => `${name}-${names++}` },
     nodeTime,
-    proposals: new Proposals(),
+    proposals: new Proposals(1_000),
   });
 }
