@@ -191,16 +191,9 @@ function extendedOnlyWhileHeld(history: History): Violation[] {
     const mine = votes.get(lease.holder) ?? [];
     const counted = new Set(mine.filter((vote) => isExtensionWithin(vote, event)).map(({ node }) => node));
     // A node on which it was put back meanwhile did not hold it all along.
-    for (const vote of mine) {
-      if (
-        vote.request === "acquire" &&
-        vote.vote === "granted" &&
-        vote.at > event.startedAt &&
-        vote.at <= event.at &&
-        !vote.before.includes(lease.holder)
-      )
-        counted.delete(vote.node);
-    }
+    const since = Math.max(event.startedAt, lease.acquiredAt);
+    for (const vote of mine)
+      if (isTopUp(vote) && vote.at > since && vote.at <= event.at) counted.delete(vote.node);
     const quorum = quorums.get(event.op) ?? 0;
     return counted.size >= quorum
       ? []
@@ -224,12 +217,16 @@ function isExtensionWithin(vote: VoteFact, { startedAt, at }: { startedAt: numbe
   );
 }
 
+function isTopUp({ request, vote, before, holder }: VoteFact): boolean {
+  return request === "acquire" && vote === "granted" && !before.includes(holder);
+}
+
 /** S9: on a node that has executed a release of a holder, that holder never has a key again. */
 function nothingBehindARelease(history: History): Violation[] {
   const released = new Set<string>();
   return votesOf(history).flatMap((vote) => {
     const mark = `${vote.node} ${vote.holder}`;
-    if (vote.request === "release") released.add(mark);
+    if (vote.request === "release" && vote.vote === "granted") released.add(mark);
     return released.has(mark) && vote.after.includes(vote.holder)
       ? [
           violation(

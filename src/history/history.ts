@@ -69,7 +69,7 @@ export interface VoteFact {
   readonly request: "acquire" | "extend" | "release";
   readonly keys: readonly string[];
   readonly holder: string;
-  /** `granted`, or why not. */
+  /** `granted`, or why not; `bounded` is a release whose proposal was too far ahead of the node's time to be remembered. */
   readonly vote: string;
   /** Who had each key before and after; null where nobody had it. */
   readonly before: readonly (string | null)[];

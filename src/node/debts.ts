@@ -1,9 +1,12 @@
 /**
- * Releases a node still owes an answer to (rules C5, L5): asked again when it is back, until it has executed them or their locks
- * have expired by themselves. What keeps a partitioned node from holding an orphan for the rest of a ttl.
+ * Releases a node still owes an answer to (rules C5, L5): asked again when it is back, until it has executed them for good or their
+ * locks have expired by themselves. What keeps a partitioned node from holding an orphan for the rest of a ttl. Not for good is a
+ * release whose proposal was too far ahead of the node's time (a client whose clock had just jumped): the tombstone it left cannot
+ * stop an acquire that is still under way (found by simulation, seed 7175).
  */
 import type { Clock, Instant, Timer } from "../clock/clock.ts";
 import type { ReleaseRequest, Vote } from "./lock-node.ts";
+import { isTombstoneBounded } from "./node-state.ts";
 
 interface Debt {
   readonly request: ReleaseRequest;
@@ -18,6 +21,7 @@ export class Debts {
   readonly #clock: Clock;
   readonly #ask: (request: ReleaseRequest, reply: (vote: Vote) => void) => void;
   readonly #isReachable: () => boolean;
+  readonly #leadMs: number;
   #debts = new Set<Debt>();
   #timer: Timer | undefined;
 
@@ -25,10 +29,12 @@ export class Debts {
     clock: Clock,
     ask: (request: ReleaseRequest, reply: (vote: Vote) => void) => void,
     isReachable: () => boolean,
+    leadMs: number,
   ) {
     this.#clock = clock;
     this.#ask = ask;
     this.#isReachable = isReachable;
+    this.#leadMs = leadMs;
   }
 
   get size(): number {
@@ -38,7 +44,7 @@ export class Debts {
   /** Asks now, and whenever the node may be back. `reply` hears the first vote only. */
   undo(request: ReleaseRequest, until: Instant, reply: (vote: Vote) => void): void {
     this.#ask(request, (vote) => {
-      if (vote.kind === "faulted") this.#owe({ request, until });
+      if (!this.#isDone(vote, request)) this.#owe({ request, until });
       reply(vote);
     });
   }
@@ -57,6 +63,10 @@ export class Debts {
     this.#debts.clear();
     this.#timer?.cancel();
     this.#timer = undefined;
+  }
+
+  #isDone(vote: Vote, { proposal }: ReleaseRequest): boolean {
+    return vote.kind !== "faulted" && !isTombstoneBounded(proposal, vote.nowUs, this.#leadMs);
   }
 
   #owe(debt: Debt): void {

@@ -206,6 +206,14 @@ export class NodeState {
   }
 }
 
+/**
+ * R2 with the bound of N8: a proposal further ahead than B leaves a smaller tombstone, one that its own late ACQUIRE can pass once the
+ * node's time has caught up. Such a release has to be asked again.
+ */
+export function isTombstoneBounded(proposal: number, nowUs: number, leadMs: number): boolean {
+  return proposal > nowUs + leadMs * 1_000;
+}
+
 /** The window of rules N8, E1 and G3; 0 means that there is none. */
 function isOutside(tauUs: number, nowUs: number, windowMs: number): boolean {
   return windowMs > 0 && Math.abs(tauUs - nowUs) > windowMs * 1_000;

@@ -85,6 +85,7 @@ export class RedisNode implements LockNode {
       clock,
       (request, reply) => this.ask(request, reply),
       () => this.#connection.isReady,
+      terms.leadMs,
     );
   }
 

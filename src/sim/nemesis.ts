@@ -43,12 +43,16 @@ export class Nemesis {
     const { simulation, clients, plan } = this.#target;
     simulation.network.healAll();
     simulation.network.weather = { ...plan.weather, stormChance: 0 };
-    for (const server of simulation.servers) {
-      server.setClockRight();
-      if (server.state === "dead") this.#start(server, "everything");
-      server.resume();
-    }
+    for (const server of simulation.servers) this.#repair(server);
     for (const { process } of clients()) process.hesitate = () => 0;
+  }
+
+  /** A clock that was far off is not just set right, which would be a jump there and back: its server starts anew. */
+  #repair(server: SimServer): void {
+    server.resume();
+    if (Math.abs(server.skewMs) > this.#target.plan.clockWindowMs / 2) server.kill();
+    server.setClockRight();
+    if (server.state === "dead") this.#start(server, "everything");
   }
 
   #planNext(fault: Fault, meanMs: number): void {
@@ -142,7 +146,7 @@ export class Nemesis {
         return this.#later(() => server.stepClock(-ms));
       default:
         server.setClockRate(this.#prng.between(0.5, 2));
-        return this.#later(() => server.setClockRight());
+        return this.#later(() => server.setClockRate(1));
     }
   }
 
@@ -222,7 +226,7 @@ export class Nemesis {
     if (!isClockSound || !plan.isStrict) return;
     const at = simulation.clock.now();
     const rules = { driftFactor: 0.01, clockWindowMs: plan.clockWindowMs };
-    const silentMs = quarantineMs(plan.ttlMs, rules) - plan.clockWindowMs;
+    const silentMs = quarantineMs(Math.min(...plan.maxTtlMs), rules) - plan.clockWindowMs;
     recorder.add({ at, type: "memory-lost", node: server.name, silentUntil: at + silentMs });
   }
 

@@ -35,13 +35,25 @@ export const FAULTS = [
 
 export type Fault = (typeof FAULTS)[number];
 
+/** What S1 and the properties of time rest on, in the words of docs/safety.md. */
+const RIGHT_CLOCKS = "clocks of a majority are right";
+/** What S2, S3 and S4 rest on. */
+export const FENCES = "fences of nodes do not go back";
+
+const MEMORY_LOSSES: readonly Fault[] = [
+  "kill, back with nothing",
+  "kill, back with an old snapshot",
+  "fail over with loss",
+  "flush",
+];
+
 export interface Plan {
   readonly seed: string;
   readonly nodes: number;
   readonly clients: number;
   readonly keys: readonly string[];
   readonly ttlMs: number;
-  /** By client: the largest ttl it may ask for, which others need not know. */
+  /** By client: the largest ttl it may ask for; the same for all, unless that assumption is broken. */
   readonly maxTtlMs: readonly number[];
   readonly clockWindowMs: number;
   readonly isStrict: boolean;
@@ -60,6 +72,7 @@ export interface Plan {
 /** Every so many runs break an assumption on purpose; S2–S4 must hold still. */
 const BROKEN_CLOCKS_CHANCE = 0.08;
 const TRUST_CHANCE = 0.06;
+const DIFFERENT_MAX_TTL_CHANCE = 0.08;
 
 export function drawPlan(seed: string, prng: Prng): Plan {
   const nodes = prng.pick([3, 3, 3, 5, 5, 5, 4, 1, 2]);
@@ -73,21 +86,28 @@ export function drawPlan(seed: string, prng: Prng): Plan {
     Array.from({ length: nodes }, (_, index) => index),
     prng,
   );
+  const faults = drawFaults(prng);
+  const maxTtlMs = drawMaxTtls(clients, ttlMs, prng);
   return {
     seed,
     nodes,
     clients,
     keys: ["red", "green", "blue"].slice(0, prng.int(1, 3)),
     ttlMs,
-    maxTtlMs: Array.from({ length: clients }, () => Math.round(ttlMs * prng.pick([1, 1, 1, 1.5, 2]))),
+    maxTtlMs,
     clockWindowMs,
     isStrict,
     isDeclared: prng.chance(0.7),
     weather: drawWeather(prng, ttlMs),
-    faults: drawFaults(prng),
+    faults,
     wrongClocks: order.slice(0, wrong),
     faultyMs: prng.int(4_000, 16_000),
-    broken: [...(hasBrokenClocks ? ["clocks of a majority"] : []), ...(isStrict ? [] : ["restart guard"])],
+    broken: [
+      ...(hasBrokenClocks ? [RIGHT_CLOCKS] : []),
+      // A floor is above what was forgotten only if the clock has not gone back meanwhile.
+      ...(hasBrokenClocks && MEMORY_LOSSES.some((fault) => faults.has(fault)) ? [FENCES] : []),
+      ...(isStrict ? [] : ["restart guard is strict"]),
+    ],
   };
 }
 
@@ -105,6 +125,12 @@ function drawTimes(prng: Prng): { ttlMs: number; clockWindowMs: number } {
     const validity = validityMs(ttlMs, { driftFactor: 0.01, clockWindowMs });
     if (validity >= 0.55 * ttlMs) return { ttlMs, clockWindowMs };
   }
+}
+
+function drawMaxTtls(clients: number, ttlMs: number, prng: Prng): number[] {
+  const one = Math.round(ttlMs * prng.pick([1, 1, 1.5, 2]));
+  const differ = prng.chance(DIFFERENT_MAX_TTL_CHANCE);
+  return Array.from({ length: clients }, () => (differ ? Math.round(ttlMs * prng.pick([1, 1.5, 2])) : one));
 }
 
 function drawWeather(prng: Prng, ttlMs: number): Weather {

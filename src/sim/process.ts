@@ -23,6 +23,8 @@ export class SimProcess {
   #suspendedMs = 0;
   #stoppedUntil = 0;
   #isAlive = true;
+  #stops = 0;
+  readonly #suspensions: { readonly from: number; readonly ms: number }[] = [];
   #waiting: (() => void)[] = [];
 
   constructor(name: string, clock: VirtualClock, rate = 1) {
@@ -63,15 +65,40 @@ export class SimProcess {
     return new Promise((resolve) => this.after(ms, resolve));
   }
 
+  /** How often it has stood still. */
+  get stops(): number {
+    return this.#stops;
+  }
+
+  /** Reads clocks without standing still at them: for those who watch the process, and are not part of it. */
+  undisturbed<T>(look: () => T): T {
+    const { hesitate } = this;
+    this.hesitate = () => 0;
+    try {
+      return look();
+    } finally {
+      this.hesitate = hesitate;
+    }
+  }
+
   /** SIGSTOP, and SIGCONT so much later. */
   stop(ms: number): void {
+    this.#stops++;
     this.#stoppedUntil = this.localNow + ms;
   }
 
   /** The whole machine sleeps: its monotonic clock stands still meanwhile. */
   suspend(ms: number): void {
+    this.#suspensions.push({ from: this.localNow, ms });
     this.stop(ms);
     this.#suspendedMs += ms;
+  }
+
+  /** When something began that took so much of its monotonic time and has ended by `end`. */
+  beginOf(end: number, monotonicMs: number): number {
+    let begin = end - monotonicMs / this.#rate;
+    for (const { from, ms } of this.#suspensions.toReversed()) if (from + ms > begin) begin -= ms;
+    return begin;
   }
 
   stepWall(ms: number): void {

@@ -20,10 +20,14 @@ export class Recorder {
   readonly #simulation: Simulation;
   readonly #held = new Map<Operation, Held>();
   readonly #quorum: number;
+  readonly #clockWindowMs: number;
+  /** How often the process had stood still when the operation began. */
+  readonly #stopsBefore = new Map<Operation, number>();
   #operations = 0;
 
-  constructor(simulation: Simulation) {
+  constructor(simulation: Simulation, clockWindowMs: number) {
     this.#simulation = simulation;
+    this.#clockWindowMs = clockWindowMs;
     this.#quorum = Math.floor(simulation.servers.length / 2) + 1;
     for (const server of simulation.servers) server.executed = (execution) => this.#executed(execution);
   }
@@ -38,6 +42,7 @@ export class Recorder {
 
   acquiring(process: SimProcess, keys: readonly string[], mustSucceed: boolean): Operation {
     const op = `${process.name}#${++this.#operations}`;
+    this.#stopsBefore.set(op, process.stops);
     this.add({ at: process.localNow, type: "acquiring", client: process.name, op, keys, mustSucceed });
     return op;
   }
@@ -45,18 +50,21 @@ export class Recorder {
   acquired(op: Operation, process: SimProcess, lease: Lease, minValidityMs: number): void {
     const until = this.#untilOf(process, lease);
     const { keys, holder, fence } = lease;
-    const remainingMs = lease.remainingMs();
+    const remainingMs = process.undisturbed(() => lease.remainingMs());
+    // Who was stopped after the grant has less left than was granted.
+    const wasStopped = this.#stopsBefore.get(op) !== process.stops;
     this.#held.set(op, { lease, process, until });
     this.add({
       ...{ at: process.localNow, type: "acquired", client: process.name, op, keys, holder, fence },
-      ...{ quorum: this.#quorum, until, remainingMs, minValidityMs },
+      ...{ quorum: this.#quorum, until, remainingMs, minValidityMs: wasStopped ? 0 : minValidityMs },
     });
     this.#planLook(op);
   }
 
   asked(op: Operation, process: SimProcess, lease: Lease): boolean {
+    const at = process.localNow;
     const isHeld = lease.isHeld();
-    this.add({ at: process.localNow, type: "asked", client: process.name, op, isHeld });
+    this.add({ at, type: "asked", client: process.name, op, isHeld });
     return isHeld;
   }
 
@@ -79,7 +87,8 @@ export class Recorder {
     const at = process.localNow;
     if (event.type === "extended") {
       held.until = this.#untilOf(process, held.lease);
-      const startedAt = at - event.durationMs / process.rate;
+      // The world's present, not the process's own: it may have stood still since it measured.
+      const startedAt = process.beginOf(this.#simulation.clock.now(), event.durationMs);
       this.add({ at, type: "extended", client: process.name, op, startedAt, until: held.until });
       this.#planLook(op);
     } else {
@@ -103,7 +112,7 @@ export class Recorder {
   }
 
   #untilOf(process: SimProcess, lease: Lease): number {
-    return process.localNow + lease.remainingMs() / process.rate;
+    return process.localNow + process.undisturbed(() => lease.remainingMs()) / process.rate;
   }
 
   /** S5: looks at the nodes right before the validity ends, if it still ends then. */
@@ -114,16 +123,19 @@ export class Recorder {
     const { clock, servers } = this.#simulation;
     clock.at(until - LOOK_BEFORE_MS, () => {
       if (this.#held.get(op) !== held || held.until !== until) return;
-      const open = servers.filter((server) => server.isOpenTo(lease.keys, lease.holder)).length;
+      const open = servers.filter((server) =>
+        server.isOpenTo(lease.keys, lease.holder, this.#clockWindowMs),
+      ).length;
       this.add({ at: clock.now(), type: "open-nodes", op, open, quorum: this.#quorum });
     });
   }
 
-  #executed({ server, request, vote, before, after }: Execution): void {
+  #executed({ server, request, vote, isBounded, before, after }: Execution): void {
     const { op, keys, holder } = request;
+    const granted = isBounded ? "bounded" : "granted";
     this.add({
       ...{ at: this.#simulation.clock.now(), type: "vote", node: server, request: op, keys, holder },
-      vote: vote.kind === "granted" ? "granted" : vote.reason,
+      vote: vote.kind === "granted" ? granted : vote.reason,
       before: before.map((each) => each ?? null),
       after: after.map((each) => each ?? null),
     });

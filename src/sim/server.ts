@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 
 import type { VirtualClock } from "../clock/virtual-clock.ts";
-import { NodeState } from "../node/node-state.ts";
+import { isTombstoneBounded, NodeState } from "../node/node-state.ts";
 import type { Request, Vote } from "../node/lock-node.ts";
 import type { Prng } from "./prng.ts";
 import {
@@ -24,6 +24,8 @@ export interface Execution {
   readonly server: string;
   readonly request: Request;
   readonly vote: Vote;
+  /** A release that left a smaller tombstone than its proposal (R2). */
+  readonly isBounded: boolean;
   /** The holder of each key, before and after. */
   readonly before: readonly (string | undefined)[];
   readonly after: readonly (string | undefined)[];
@@ -89,12 +91,14 @@ export class SimServer {
     return this.#memory.inspect([key], this.nowUs()).keys[0]?.holder;
   }
 
-  /** Could it grant one of these keys to somebody who is not `holder`, for all it remembers? */
-  isOpenTo(keys: readonly string[], holder: string): boolean {
+  /** Could it grant one of these keys to somebody who is not `holder`, for all it remembers, and has a clock that allows it? */
+  isOpenTo(keys: readonly string[], holder: string, clockWindowMs: number): boolean {
     const { marker } = this.#memory;
     const mayVote =
       this.state !== "dead" && marker?.incarnation === this.incarnation && this.nowUs() >= marker.untilUs;
-    return mayVote && keys.some((key) => this.holderOf(key) !== holder);
+    return (
+      mayVote && Math.abs(this.skewMs) <= clockWindowMs && keys.some((key) => this.holderOf(key) !== holder)
+    );
   }
 
   forgetScripts(): void {
@@ -229,7 +233,8 @@ export class SimServer {
     const holders = () => this.#memory.inspect(request.keys, nowUs).keys.map(({ holder }) => holder);
     const before = holders();
     const vote = this.#memory.apply(request, terms, nowUs);
-    this.executed({ server: this.name, request, vote, before, after: holders() });
+    const isBounded = request.op === "release" && isTombstoneBounded(request.proposal, nowUs, terms.leadMs);
+    this.executed({ server: this.name, request, vote, isBounded, before, after: holders() });
     return vote;
   }
 

@@ -5,7 +5,7 @@
 import { check, type Property, UNCONDITIONAL, type Violation } from "../history/checkers.ts";
 import type { History } from "../history/history.ts";
 import { Nemesis } from "./nemesis.ts";
-import { drawPlan, type Plan, recoveryMs } from "./plan.ts";
+import { drawPlan, FENCES, type Plan, recoveryMs } from "./plan.ts";
 import { Prng } from "./prng.ts";
 import { Recorder } from "./recorder.ts";
 import { type Client, Simulation } from "./simulation.ts";
@@ -30,8 +30,11 @@ export async function runSeed(seed: string): Promise<Run> {
 
 const ALL: readonly Property[] = ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "L1"];
 
+const RESTS_ON_FENCES: readonly Property[] = ["S2", "S3", "S4"];
+
 function propertiesOf({ broken }: Plan): readonly Property[] {
-  return broken.length === 0 ? ALL : [...UNCONDITIONAL, "L1"];
+  if (broken.length === 0) return ALL;
+  return UNCONDITIONAL.filter((property) => !broken.includes(FENCES) || !RESTS_ON_FENCES.includes(property));
 }
 
 /** After this the servers have forgotten all locks, and whatever was owed to them has been given up. */
@@ -51,7 +54,7 @@ class SwarmRun {
     this.#plan = plan;
     this.#simulation = simulation;
     this.#prng = prng;
-    this.#recorder = new Recorder(simulation);
+    this.#recorder = new Recorder(simulation, plan.clockWindowMs);
     const end = plan.faultyMs;
     const isOn = () => simulation.clock.now() < end;
     this.#site = { plan, simulation, recorder: this.#recorder, resource: new Resource(), isOn };
@@ -117,7 +120,7 @@ class SwarmRun {
     const waitMs = recoveryMs(this.#plan);
     const confirmations = this.#clients.map((client) => confirm(client, this.#site, waitMs));
     try {
-      await this.#simulation.run(Promise.all(confirmations), 2 * waitMs * this.#plan.keys.length);
+      await this.#simulation.run(Promise.all(confirmations), 3 * waitMs * this.#plan.keys.length);
     } catch (error) {
       this.#report(error);
     }

@@ -109,8 +109,9 @@ function nextDelayMs(
   entropy: Entropy,
 ): number {
   const last = course.last();
-  if (isTheLast(last, attempts, terms)) return -1;
-  return Math.min(delayMs(last, course.failures, entropy.random()), roomForOneMoreMs(last, terms, clock));
+  const roomMs = roomForOneMoreMs(last, terms, clock);
+  if (isTheLast(last, attempts, terms) || roomMs < ROUND_TRIP_MS_MIN) return -1;
+  return Math.min(delayMs(last, course.failures, entropy.random()), roomMs);
 }
 
 function isSplit(denied: Denied): boolean {
@@ -121,7 +122,7 @@ function isTheLast(denied: Denied, attempts: number, { once, closing }: WaitTerm
   return closing.aborted || (once && (!isSplit(denied) || attempts >= SPLITS_OF_ONE_TRY_MAX));
 }
 
-/** How long may be slept so that one more attempt can still answer before the deadline; negative where there is no time for one. */
+/** How long may be slept so that one more attempt can still answer before the deadline. */
 function roomForOneMoreMs({ roundTripMs }: Denied, { once, deadline }: WaitTerms, clock: Clock): number {
   // A fleet without connections answers at once: even then an attempt takes time, or the last ones would never end.
   const attemptMs = LAST_ATTEMPT_ROUND_TRIPS * Math.max(roundTripMs, ROUND_TRIP_MS_MIN);
