@@ -3,7 +3,7 @@
  * client does not know is admitted only after all it may have forgotten has expired. Whoever is admitted is asked; the last word
  * is the script's, which compares the memory itself with every vote.
  */
-import { type Clock, Latch, type Timer } from "../clock/clock.ts";
+import { type Clock, type Instant, Latch, type Timer } from "../clock/clock.ts";
 import type { NodeTime } from "../clock/node-time.ts";
 import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
@@ -28,8 +28,8 @@ export interface FleetTerms extends ValidityRules {
 
 /** Servers are asked again who they are: a demotion or a new memory policy shows only there. */
 const CHECKUP_MS = 5_000;
-/** While a server waits for its admission, this often. */
-const CHECKUP_UNADMITTED_MS = 250;
+/** While a server waits for its admission or for the end of a quarantine, which somebody else may declare, this often. */
+const CHECKUP_WAITING_MS = 250;
 /** How long the first attempts wait for nodes that are slower than the first quorum: a lock on all nodes outlives more of them. */
 const LAGGARDS_MS = 50;
 /** An earlier admission may ask for longer quarantines a few times in a row, when others raise it meanwhile. */
@@ -45,6 +45,8 @@ export class RedisFleet implements Fleet {
   readonly #admitting = new Set<RedisNode>();
   #lastStates: readonly string[] = [];
   #checkup: Timer | undefined;
+  #checkupAt: Instant = Infinity;
+  #openedAt: Instant | undefined;
   #closed = false;
 
   constructor(
@@ -76,7 +78,9 @@ export class RedisFleet implements Fleet {
 
   async opened(): Promise<void> {
     while (!this.#closed && this.misconfigured() === undefined && !this.#isOpen()) await this.#nextChange();
-    await this.#allDecided(LAGGARDS_MS);
+    this.#openedAt ??= this.#clock.now();
+    // Once in the fleet's life: later calls must not wait for a node that hangs.
+    await this.#allDecided(this.#openedAt + LAGGARDS_MS - this.#clock.now());
   }
 
   async ready(signal?: AbortSignal): Promise<void> {
@@ -274,6 +278,7 @@ export class RedisFleet implements Fleet {
       if (this.#lastStates[index] !== state) this.#events.emit(() => ({ type: "node", node, state, detail }));
     });
     this.#lastStates = states.map(({ state }) => state);
+    this.#planCheckup();
   }
 
   /** Settles at the next change, after `withinMs`, or when the signal aborts. */
@@ -288,9 +293,13 @@ export class RedisFleet implements Fleet {
   }
 
   #planCheckup(): void {
-    const isUnadmitted = this.nodes.some(({ acquaintance }) => acquaintance.kind === "unadmitted");
-    const delayMs = isUnadmitted ? CHECKUP_UNADMITTED_MS : CHECKUP_MS;
-    this.#checkup = this.#clock.at(this.#clock.glance() + delayMs, () => {
+    const isWaiting = this.state().some(({ state }) => state === "unadmitted" || state === "quarantined");
+    const at = this.#clock.glance() + (isWaiting ? CHECKUP_WAITING_MS : CHECKUP_MS);
+    if (this.#closed || at >= this.#checkupAt) return;
+    this.#checkup?.cancel();
+    this.#checkupAt = at;
+    this.#checkup = this.#clock.at(at, () => {
+      this.#checkupAt = Infinity;
       for (const node of this.nodes) node.meet();
       this.#planCheckup();
     });

@@ -121,6 +121,8 @@ export class Recorder {
     if (held === undefined) return;
     const { until, lease } = held;
     const { clock, servers } = this.#simulation;
+    // Granted, and over before its holder ran again: nobody was told that it is held.
+    if (until - LOOK_BEFORE_MS <= held.process.localNow) return;
     clock.at(until - LOOK_BEFORE_MS, () => {
       if (this.#held.get(op) !== held || held.until !== until) return;
       const open = servers.filter((server) =>

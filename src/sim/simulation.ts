@@ -4,7 +4,7 @@
  */
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
-import type { LockerOptions } from "../options.ts";
+import type { QuorumOptions } from "../options.ts";
 import { SimConnection } from "./connection.ts";
 import { Network } from "./network.ts";
 import { entropyFrom, Prng } from "./prng.ts";
@@ -19,7 +19,7 @@ export interface SimulationOptions {
 }
 
 /** What a process runs with; the nodes are the simulation's. */
-export type SimLockerOptions = Partial<Omit<LockerOptions, "nodes" | "mode">> & {
+export type SimLockerOptions = Partial<Omit<QuorumOptions, "nodes" | "mode">> & {
   /** Names of the servers this process knows; default all of them. */
   readonly knows?: readonly string[] | undefined;
   /** How fast the process's clock runs; default 1. */
@@ -99,7 +99,8 @@ export class Simulation {
     const done = () => (isDone = true);
     work.then(done, done);
     const end = this.clock.now() + limitMs;
-    await this.clock.step(this.clock.now());
+    // What the work has already set off happens now, not at the next event.
+    await this.clock.advance(0);
     while (!isDone && (await this.clock.step(end)));
     if (!isDone) throw new Error(`the work was not done after ${this.clock.now()} ms of virtual time`);
     return work;
