@@ -98,7 +98,7 @@ export function drawPlan(seed: string, prng: Prng): Plan {
     clockWindowMs,
     isStrict,
     isDeclared: prng.chance(0.7),
-    weather: drawWeather(prng, ttlMs),
+    weather: drawWeather(prng, ttlMs, clockWindowMs),
     faults,
     wrongClocks: order.slice(0, wrong),
     faultyMs: prng.int(4_000, 16_000),
@@ -133,9 +133,10 @@ function drawMaxTtls(clients: number, ttlMs: number, prng: Prng): number[] {
   return Array.from({ length: clients }, () => (differ ? Math.round(ttlMs * prng.pick([1, 1.5, 2])) : one));
 }
 
-function drawWeather(prng: Prng, ttlMs: number): Weather {
+function drawWeather(prng: Prng, ttlMs: number, clockWindowMs: number): Weather {
   const delayMsMin = prng.pick([0.05, 0.2, 1, 5]);
-  const delayMsMax = delayMsMin * prng.pick([1.5, 5, 20]);
+  // What takes longer than the window to arrive is refused for its time, as it should be: that is a storm, not weather.
+  const delayMsMax = Math.min(delayMsMin * prng.pick([1.5, 5, 20]), clockWindowMs / 2);
   const stormChance = prng.pick([0, 0, 0.001, 0.01, 0.05]);
   return { delayMsMin, delayMsMax, stormChance, stormMs: prng.pick([0.1, 0.5, 2]) * ttlMs };
 }
