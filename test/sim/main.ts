@@ -3,6 +3,7 @@
  *
  *   --seeds N    how many (default 1000)      --from S   the first of them (default: drawn, and printed)
  *   --seed S     replay one as a timeline     --jsonl    its history instead, a JSON line each
+ *   --first      stop at the first violation
  */
 import { createHash, randomInt } from "node:crypto";
 import { availableParallelism } from "node:os";
@@ -12,6 +13,7 @@ import { Worker } from "node:worker_threads";
 import { added, emptySummary, type Summary } from "../../src/sim/summary.ts";
 import { runSeed } from "../../src/sim/swarm.ts";
 import { timelineOf } from "../../src/sim/timeline.ts";
+import type { Share } from "./worker.ts";
 
 const FAILURES_SHOWN_MAX = 20;
 
@@ -20,6 +22,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1000" },
     from: { type: "string" },
     seed: { type: "string" },
+    first: { type: "boolean", default: false },
     jsonl: { type: "boolean", default: false },
   },
 });
@@ -39,8 +42,9 @@ async function runMany(seeds: number, given: string | undefined): Promise<void> 
   const began = performance.now();
   console.log(`${seeds} runs from seed ${from}`);
   const threads = Math.max(1, Math.min(availableParallelism(), seeds));
+  const common = { end: from + seeds, step: threads, first: values.first, stop: new SharedArrayBuffer(4) };
   const parts = await Promise.all(
-    Array.from({ length: threads }, (_, thread) => inThread(from + thread, from + seeds, threads)),
+    Array.from({ length: threads }, (_, thread) => inThread({ ...common, from: from + thread })),
   );
   const summary = parts.reduce(added, emptySummary());
   print(summary, performance.now() - began);
@@ -48,8 +52,8 @@ async function runMany(seeds: number, given: string | undefined): Promise<void> 
 }
 
 /** Seeds are dealt out in turn, so that every thread gets its share of the long ones. */
-function inThread(from: number, end: number, step: number): Promise<Summary> {
-  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { from, end, step } });
+function inThread(share: Share): Promise<Summary> {
+  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: share });
   return new Promise((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);

@@ -4,8 +4,20 @@ import { parentPort, workerData } from "node:worker_threads";
 import { added, emptySummary, summaryOf } from "../../src/sim/summary.ts";
 import { runSeed } from "../../src/sim/swarm.ts";
 
-const { from, end, step } = workerData as { from: number; end: number; step: number };
+export interface Share {
+  readonly from: number;
+  readonly end: number;
+  readonly step: number;
+  /** Whether the first violation ends the run of all threads. */
+  readonly first: boolean;
+  readonly stop: SharedArrayBuffer;
+}
+
+const { from, end, step, first, stop } = workerData as Share;
+const isStopped = new Int32Array(stop);
 let summary = emptySummary();
-for (let seed = from; seed < end; seed += step)
+for (let seed = from; seed < end && Atomics.load(isStopped, 0) === 0; seed += step) {
   summary = added(summary, summaryOf(await runSeed(String(seed))));
+  if (first && summary.failures.length > 0) Atomics.store(isStopped, 0, 1);
+}
 parentPort?.postMessage(summary);
