@@ -34,7 +34,10 @@ export class Nemesis {
 
   begin(): void {
     for (const server of this.#target.simulation.servers) this.#setClockNearlyRight(server);
-    for (const [fault, meanMs] of this.#target.plan.faults) this.#planNext(fault, meanMs);
+    for (const [fault, meanMs] of this.#target.plan.faults) {
+      // Not at any time, but when a client calls: the workload's affair.
+      if (fault !== "stop a client in a call") this.#planNext(fault, meanMs);
+    }
   }
 
   /** No more faults, and everything as it should be; servers that are down come back with what they had. */
@@ -154,7 +157,7 @@ export class Nemesis {
     const client = this.#client();
     const { process } = client;
     this.#note(fault, process.name);
-    const ms = this.#prng.pick([10, 100, 1_000]) * this.#target.plan.ttlMs * 0.002 * this.#prng.next();
+    const ms = this.#prng.pick([0.02, 0.5, 2]) * this.#target.plan.ttlMs * this.#prng.next();
     switch (fault) {
       case "stop a client":
         return process.stop(ms);
@@ -165,16 +168,23 @@ export class Nemesis {
       case "step a client's wall clock":
         return process.stepWall(this.#prng.pick([50, 1_000, 3_600_000]) * this.#prng.between(-1, 1));
       default:
-        this.#target.recorder.crashed(process);
-        client.crash();
-        return this.#target.replace(client);
+        return this.#crash(client);
     }
+  }
+
+  /** Not one that stands still just now: what it will do when it goes on is under way already. */
+  #crash(client: Client): void {
+    const { recorder, replace, simulation } = this.#target;
+    if (client.process.localNow > simulation.clock.now()) return;
+    recorder.crashed(client.process);
+    client.crash();
+    replace(client);
   }
 
   /** Stands still at some of its looks at the clock, for a while. */
   #hesitate({ process }: Client, ms: number): void {
-    const chance = this.#prng.pick([0.001, 0.01, 0.1]);
-    process.hesitate = () => (this.#prng.chance(chance) ? ms * this.#prng.next() : 0);
+    const chance = this.#prng.pick([0.001, 0.01, 0.05]);
+    process.hesitate = () => (this.#prng.chance(chance) ? ms : 0);
     this.#later(() => (process.hesitate = () => 0));
   }
 

@@ -27,6 +27,7 @@ export const FAULTS = [
   "clock there and back",
   "clock rate",
   "stop a client",
+  "stop a client in a call",
   "suspend a client",
   "hesitate",
   "step a client's wall clock",

@@ -15,7 +15,7 @@ const BOOT_GRID_MS = 10;
 
 export class SimProcess {
   readonly name: string;
-  /** Asked at every reading of a clock, for how long the process stands still right there; a fault to be injected. */
+  /** Asked when a clock is read, for how long the process stands still right there; a fault to be injected. */
   hesitate: () => number = () => 0;
   readonly #clock: VirtualClock;
   readonly #rate: number;
@@ -23,7 +23,6 @@ export class SimProcess {
   #suspendedMs = 0;
   #stoppedUntil = 0;
   #isAlive = true;
-  #stops = 0;
   readonly #suspensions: { readonly from: number; readonly ms: number }[] = [];
   #waiting: (() => void)[] = [];
 
@@ -65,11 +64,6 @@ export class SimProcess {
     return new Promise((resolve) => this.after(ms, resolve));
   }
 
-  /** How often it has stood still. */
-  get stops(): number {
-    return this.#stops;
-  }
-
   /** Reads clocks without standing still at them: for those who watch the process, and are not part of it. */
   undisturbed<T>(look: () => T): T {
     const { hesitate } = this;
@@ -83,7 +77,6 @@ export class SimProcess {
 
   /** SIGSTOP, and SIGCONT so much later. */
   stop(ms: number): void {
-    this.#stops++;
     this.#stoppedUntil = this.localNow + ms;
   }
 
@@ -113,7 +106,8 @@ export class SimProcess {
 
   clocks(): ClockSource {
     const elapsed = () => {
-      const ms = this.hesitate();
+      // Once in a turn: its own time must not run away from the world's.
+      const ms = this.localNow > this.#clock.now() ? 0 : this.hesitate();
       if (ms > 0) this.stop(ms);
       return this.localNow;
     };

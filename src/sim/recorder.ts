@@ -21,8 +21,6 @@ export class Recorder {
   readonly #held = new Map<Operation, Held>();
   readonly #quorum: number;
   readonly #clockWindowMs: number;
-  /** How often the process had stood still when the operation began. */
-  readonly #stopsBefore = new Map<Operation, number>();
   #operations = 0;
 
   constructor(simulation: Simulation, clockWindowMs: number) {
@@ -42,7 +40,6 @@ export class Recorder {
 
   acquiring(process: SimProcess, keys: readonly string[], mustSucceed: boolean): Operation {
     const op = `${process.name}#${++this.#operations}`;
-    this.#stopsBefore.set(op, process.stops);
     this.add({ at: process.localNow, type: "acquiring", client: process.name, op, keys, mustSucceed });
     return op;
   }
@@ -50,13 +47,13 @@ export class Recorder {
   acquired(op: Operation, process: SimProcess, lease: Lease, minValidityMs: number): void {
     const until = this.#untilOf(process, lease);
     const { keys, holder, fence } = lease;
-    const remainingMs = process.undisturbed(() => lease.remainingMs());
-    // Who was stopped after the grant has less left than was granted.
-    const wasStopped = this.#stopsBefore.get(op) !== process.stops;
+    // What was left when the grant was decided: this turn of the process may have stood still since.
+    const stoodStillMs = process.localNow - this.#simulation.clock.now();
+    const remainingMs = process.undisturbed(() => lease.remainingMs()) + stoodStillMs * process.rate;
     this.#held.set(op, { lease, process, until });
     this.add({
       ...{ at: process.localNow, type: "acquired", client: process.name, op, keys, holder, fence },
-      ...{ quorum: this.#quorum, until, remainingMs, minValidityMs: wasStopped ? 0 : minValidityMs },
+      ...{ quorum: this.#quorum, until, remainingMs, minValidityMs },
     });
     this.#planLook(op);
   }

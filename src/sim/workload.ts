@@ -92,6 +92,7 @@ async function oneSection(client: Client, index: number, site: Site, prng: Prng)
   };
   const op = recorder.acquiring(process, keys, false);
   try {
+    mayStop(client, site, prng);
     const lease = await (prng.chance(0.3) ? locker.tryAcquire(keys, options) : locker.acquire(keys, options));
     if (lease === undefined) return notAcquired(op, client, site, "CONTENDED");
     recorder.acquired(op, process, lease, options.maxHoldMs === undefined ? minValidityMs : 0);
@@ -116,15 +117,30 @@ async function hold(op: Operation, lease: Lease, client: Client, site: Site, prn
     const isHeld = recorder.asked(op, process, lease);
     // One in four writes whatever the lease says: a holder that was paused between asking and writing.
     if (isHeld || prng.chance(0.25)) write(op, lease, client, site);
+    mayStop(client, site, prng);
     if (prng.chance(0.3)) await extend(lease, prng.chance(0.5) ? undefined : plan.ttlMs);
     if (prng.chance(0.1)) await lease.verify();
     if (!isHeld && prng.chance(0.8)) break;
   }
   if (prng.chance(0.05)) write(op, lease, client, site);
   recorder.releasing(op, process);
+  mayStop(client, site, prng);
   const { outcome } = await lease.release();
   recorder.add({ at: process.localNow, type: "released", client: process.name, op, outcome });
 }
+
+/** A fault at named points: the process stands still while requests or replies of its next call are under way. */
+function mayStop({ process }: Client, { plan, simulation, recorder }: Site, prng: Prng): void {
+  if (!plan.faults.has("stop a client in a call") || !prng.chance(STOP_CHANCE)) return;
+  const { clock, network } = simulation;
+  const ms = prng.pick([0.3, 0.7, 1, 2]) * plan.ttlMs * prng.next();
+  clock.at(clock.now() + 3 * network.weather.delayMsMax * prng.next(), () => {
+    recorder.fault("stop a client in a call", process.name);
+    process.stop(ms);
+  });
+}
+
+const STOP_CHANCE = 0.2;
 
 async function extend(lease: Lease, ttlMs: number | undefined): Promise<void> {
   try {

@@ -33,7 +33,7 @@ const COPIED = [
   "vitest.config.ts",
 ];
 /** Enough for every bug that simulation finds at all, with room; it stops at the first violation. */
-const SEEDS = 400;
+const SEEDS = 200;
 const FIRST_SEED = 1;
 /** A bug may make a run endless: that is found, too. */
 const PATIENCE_MS = 120_000;
