@@ -1,6 +1,6 @@
-/** Every TypeScript snippet of the README runs as it is printed, on real servers in place of the addresses it names. */
+/** Every TypeScript snippet of the README and of docs/ runs as it is printed, on real servers in place of the addresses it names. */
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -11,11 +11,13 @@ import { createLocker } from "../../src/index.ts";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const readme = readFileSync(join(root, "README.md"), "utf8");
-const snippets = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code = ""]) => code);
+const pages = ["README.md", ...readdirSync(join(root, "docs")).map((name) => join("docs", name))];
+const snippets = pages.flatMap((page) =>
+  [...readFileSync(join(root, page), "utf8").matchAll(/```ts\n(.*?)```/gs)].map(([, code = ""]) => code),
+);
 const run = promisify(execFile);
 
-describe("the README", () => {
+describe("the README and docs", () => {
   let cluster: Cluster;
   let folder: string;
 
@@ -30,7 +32,7 @@ describe("the README", () => {
     await cluster.stop();
   });
 
-  test("has snippets", () => expect(snippets.length).toBeGreaterThanOrEqual(3));
+  test("has snippets", () => expect(snippets.length).toBeGreaterThanOrEqual(4));
 
   test.each(snippets.map((code, index) => ({ code, name: `snippet-${index}` })))(
     "$name runs",
@@ -39,11 +41,13 @@ describe("the README", () => {
         (text, url, index) => text.replaceAll(`redis://10.0.0.${index + 1}:6379`, url),
         code,
       );
-      const library = JSON.stringify(join(root, "build", "src", "index.js"));
+      const library = (...path: string[]) => JSON.stringify(join(root, "build", "src", ...path, "index.js"));
       // What a snippet calls but does not show, and an end for those that leave their locker open.
       const prelude = "const [charge, transfer] = [async () => {}, async () => 1];\n";
       const program =
-        prelude + nodes.replaceAll('"holdfast"', library) + "\nsetTimeout(() => process.exit(), 0);\n";
+        prelude +
+        nodes.replaceAll('"holdfast"', library()).replaceAll('"holdfast/sim"', library("sim")) +
+        "\nsetTimeout(() => process.exit(), 0);\n";
       writeFileSync(join(folder, `${name}.mts`), program);
       const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
       const options = ["--ignoreConfig", "--noCheck", "--target", "es2023", "--module", "nodenext"];

@@ -89,3 +89,37 @@ test("R2: the tombstone of a release is bounded, so that a client with a wild cl
   const later = LATER_US + 2 * LEAD_US;
   expect(node.apply(acquire(later, later), TERMS, later).kind).toBe("granted");
 });
+
+describe("N8: a request of another time is refused", () => {
+  const refused = { reason: "clock" };
+
+  test("when the client's estimate is outside the window, either way", () => {
+    const node = admitted(NOW_US);
+    for (const offUs of [1_000 * WINDOW_MS + 1, -1_000 * WINDOW_MS - 1]) {
+      const request = acquire(LATER_US, LATER_US, { tauUs: LATER_US + offUs });
+      expect(node.apply(request, TERMS, LATER_US)).toMatchObject(refused);
+    }
+    expect(node.apply(acquire(LATER_US, LATER_US, { tauUs: LATER_US + 100_000 }), TERMS, LATER_US).kind).toBe(
+      "granted",
+    );
+  });
+
+  test("when the token would run further ahead than the lead, with a window or without", () => {
+    const request = acquire(LATER_US + LEAD_US + 1, LATER_US);
+    expect(admitted(NOW_US).apply(request, TERMS, LATER_US)).toMatchObject(refused);
+    expect(admitted(NOW_US).apply(request, { ...TERMS, clockWindowMs: 0 }, LATER_US)).toMatchObject(refused);
+  });
+
+  test("an extension, too (E1)", () => {
+    const node = admitted(NOW_US);
+    node.apply(acquire(LATER_US, LATER_US), TERMS, LATER_US);
+    const extend: Request = {
+      op: "extend",
+      keys: ["k"],
+      holder: "v",
+      tauUs: LATER_US + 100_001,
+      ttlMs: TTL_MS,
+    };
+    expect(node.apply(extend, TERMS, LATER_US)).toMatchObject(refused);
+  });
+});
