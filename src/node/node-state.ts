@@ -107,6 +107,11 @@ export class NodeState {
     return { kind: "admitted", nowUs, marker: this.#marker };
   }
 
+  /** Who has each key now. */
+  holders(keys: readonly string[], nowUs: number): (string | undefined)[] {
+    return keys.map((key) => living(this.#locks.get(key), nowUs)?.value);
+  }
+
   inspect(keys: readonly string[], nowUs: number): Sighting {
     const seen = keys.map((key) => {
       const lock = living(this.#locks.get(key), nowUs);

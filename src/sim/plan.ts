@@ -102,12 +102,16 @@ export function drawPlan(seed: string, prng: Prng): Plan {
     weather: drawWeather(prng, ttlMs, clockWindowMs),
     faults,
     wrongClocks: order.slice(0, wrong),
-    faultyMs: prng.int(4_000, 16_000),
+    faultyMs: prng.int(3_000, 12_000),
     broken: [
       ...(hasBrokenClocks ? [RIGHT_CLOCKS] : []),
       // A floor is above what was forgotten only if the clock has not gone back meanwhile.
       ...(hasBrokenClocks && MEMORY_LOSSES.some((fault) => faults.has(fault)) ? [FENCES] : []),
       ...(isStrict ? [] : ["restart guard is strict"]),
+      // A node that lost its memory is silent for the largest ttl that those who admit it know of.
+      ...(new Set(maxTtlMs).size > 1 ? ["all clients have one maxTtlMs"] : []),
+      // A lock that expired while the clock was ahead is missing when it is right again: the documented hole.
+      ...(faults.has("clock there and back") && wrong > 0 ? ["no clock goes there and back"] : []),
     ],
   };
 }

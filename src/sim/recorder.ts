@@ -133,7 +133,12 @@ export class Recorder {
     const { op, keys, holder } = request;
     const granted = isBounded ? "bounded" : "granted";
     this.add({
-      ...{ at: this.#simulation.clock.now(), type: "vote", node: server, request: op, keys, holder },
+      at: this.#simulation.clock.now(),
+      type: "vote",
+      node: server,
+      request: op,
+      keys,
+      holder,
       vote: vote.kind === "granted" ? granted : vote.reason,
       before: before.map((each) => each ?? null),
       after: after.map((each) => each ?? null),

@@ -88,7 +88,7 @@ export class SimServer {
 
   /** Who has the key here now. */
   holderOf(key: string): string | undefined {
-    return this.#memory.inspect([key], this.nowUs()).keys[0]?.holder;
+    return this.#memory.holders([key], this.nowUs())[0];
   }
 
   /** Could it grant one of these keys to somebody who is not `holder`, for all it remembers, and has a clock that allows it? */
@@ -198,7 +198,7 @@ export class SimServer {
   }
 
   #load(text: string): string {
-    const sha = createHash("sha1").update(text).digest("hex");
+    const sha = shaOf(text);
     this.#scripts.set(sha, text);
     return sha;
   }
@@ -230,11 +230,12 @@ export class SimServer {
   }
 
   #vote(request: Request, { terms }: ScriptCall & { kind: "vote" }, nowUs: number): Vote {
-    const holders = () => this.#memory.inspect(request.keys, nowUs).keys.map(({ holder }) => holder);
+    const holders = () => this.#memory.holders(request.keys, nowUs);
     const before = holders();
     const vote = this.#memory.apply(request, terms, nowUs);
     const isBounded = request.op === "release" && isTombstoneBounded(request.proposal, nowUs, terms.leadMs);
-    this.executed({ server: this.name, request, vote, isBounded, before, after: holders() });
+    const after = vote.kind === "granted" ? holders() : before;
+    this.executed({ server: this.name, request, vote, isBounded, before, after });
     return vote;
   }
 
@@ -252,4 +253,15 @@ export class SimServer {
     };
     return `${facts[section as keyof typeof facts] ?? ""}\r\n`;
   }
+}
+
+const shas = new Map<string, string>();
+
+/** Every server of every simulation is given the same few scripts. */
+function shaOf(text: string): string {
+  const known = shas.get(text);
+  if (known !== undefined) return known;
+  const sha = createHash("sha1").update(text).digest("hex");
+  if (KNOWN_SCRIPTS.has(text)) shas.set(text, sha);
+  return sha;
 }
