@@ -102,7 +102,7 @@ export function drawPlan(seed: string, prng: Prng): Plan {
     weather: drawWeather(prng, ttlMs, clockWindowMs),
     faults,
     wrongClocks: order.slice(0, wrong),
-    faultyMs: prng.int(3_000, 12_000),
+    faultyMs: prng.int(2_000, 9_000),
     broken: [
       ...(hasBrokenClocks ? [RIGHT_CLOCKS] : []),
       // A floor is above what was forgotten only if the clock has not gone back meanwhile.

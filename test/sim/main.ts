@@ -53,7 +53,11 @@ async function runMany(seeds: number, given: string | undefined): Promise<void> 
 
 /** Seeds are dealt out in turn, so that every thread gets its share of the long ones. */
 function inThread(share: Share): Promise<Summary> {
-  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: share });
+  const worker = new Worker(new URL("./worker.js", import.meta.url), {
+    workerData: share,
+    // Histories are garbage after their run: young garbage, if there is room for it.
+    resourceLimits: { maxYoungGenerationSizeMb: 96 },
+  });
   return new Promise((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
