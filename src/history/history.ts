@@ -91,34 +91,67 @@ export interface LeaseRecord {
   readonly endedAt: number;
 }
 
-type Draft = { -readonly [field in keyof LeaseRecord]: LeaseRecord[field] };
-
 /** All leases, in the order in which they were acquired. */
 export function leasesOf(history: History): LeaseRecord[] {
-  const invoked = new Map<Operation, number>();
-  const leases = new Map<Operation, Draft>();
-  const ended = new Set<Operation>();
-  const end = (lease: Draft, at: number) => {
-    if (ended.has(lease.op)) return;
-    ended.add(lease.op);
-    lease.endedAt = Math.min(lease.endedAt, at);
-  };
-  for (const event of history) {
-    if (event.type === "acquiring") invoked.set(event.op, event.at);
-    if (event.type === "acquired") leases.set(event.op, draftOf(event, invoked.get(event.op) ?? event.at));
-    if (event.type === "crashed") {
-      for (const lease of leases.values()) if (lease.client === event.client) end(lease, event.at);
-    }
-    const lease = "op" in event ? leases.get(event.op) : undefined;
-    if (lease === undefined) continue;
-    if (event.type === "extended" || event.type === "shortened") lease.endedAt = event.until;
-    if (event.type === "releasing") end(lease, event.at);
-    if (event.type === "lost" && event.cause === "gone") end(lease, event.at);
-  }
-  return [...leases.values()];
+  const book = new LeaseBook();
+  for (const event of history) book.enter(event);
+  return book.leases();
 }
 
-function draftOf(event: HistoryEvent & { type: "acquired" }, invokedAt: number): Draft {
-  const { op, client, keys, holder, fence, at, until } = event;
-  return { op, client, keys, holder, fence, invokedAt, acquiredAt: at, endedAt: until };
+type Draft = { -readonly [field in keyof LeaseRecord]: LeaseRecord[field] };
+
+class LeaseBook {
+  readonly #invokedAt = new Map<Operation, number>();
+  readonly #drafts = new Map<Operation, Draft>();
+  /** Those that may still be worked under. */
+  readonly #living = new Map<Operation, Draft>();
+
+  leases(): LeaseRecord[] {
+    return [...this.#drafts.values()];
+  }
+
+  enter(event: HistoryEvent): void {
+    switch (event.type) {
+      case "acquiring":
+        this.#invokedAt.set(event.op, event.at);
+        return;
+      case "acquired":
+        return this.#begin(event);
+      case "extended":
+      case "shortened":
+        return this.#move(event.op, event.until);
+      case "releasing":
+        return this.#end(event.op, event.at);
+      case "lost":
+        if (event.cause === "gone") this.#end(event.op, event.at);
+        return;
+      case "crashed":
+        return this.#endAllOf(event.client, event.at);
+      default:
+        return;
+    }
+  }
+
+  #begin({ op, client, keys, holder, fence, at, until }: HistoryEvent & { type: "acquired" }): void {
+    const invokedAt = this.#invokedAt.get(op) ?? at;
+    const draft = { op, client, keys, holder, fence, invokedAt, acquiredAt: at, endedAt: until };
+    this.#drafts.set(op, draft);
+    this.#living.set(op, draft);
+  }
+
+  #move(op: Operation, until: number): void {
+    const draft = this.#living.get(op);
+    if (draft !== undefined) draft.endedAt = until;
+  }
+
+  #end(op: Operation, at: number): void {
+    const draft = this.#living.get(op);
+    if (draft === undefined) return;
+    draft.endedAt = Math.min(draft.endedAt, at);
+    this.#living.delete(op);
+  }
+
+  #endAllOf(client: string, at: number): void {
+    for (const draft of this.#living.values()) if (draft.client === client) this.#end(draft.op, at);
+  }
 }

@@ -113,7 +113,8 @@ export class Nemesis {
 
   #harmNetworkOrClock(fault: Fault, server: SimServer): void {
     const { network } = this.#target.simulation;
-    const { process, disconnect } = this.#client();
+    const client = this.#client();
+    const { process } = client;
     const away = [network.path(process.name, server.name), network.path(server.name, process.name)] as const;
     switch (fault) {
       case "cut both ways":
@@ -128,7 +129,7 @@ export class Nemesis {
       case "isolate a server":
         return this.#isolate([server]);
       case "disconnect":
-        return disconnect(server.name);
+        return client.disconnect(server.name);
       default:
         return this.#harmClock(fault, server);
     }

@@ -6,7 +6,7 @@ import { leadMs, quarantineMs, validityMs } from "../clock/validity.ts";
 import type { Weather } from "./network.ts";
 import type { Prng } from "./prng.ts";
 
-export const FAULTS = [
+const FAULTS = [
   "kill",
   "kill, back with everything",
   "kill, back with nothing",

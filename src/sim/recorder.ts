@@ -52,8 +52,17 @@ export class Recorder {
     const remainingMs = process.undisturbed(() => lease.remainingMs()) + stoodStillMs * process.rate;
     this.#held.set(op, { lease, process, until });
     this.add({
-      ...{ at: process.localNow, type: "acquired", client: process.name, op, keys, holder, fence },
-      ...{ quorum: this.#quorum, until, remainingMs, minValidityMs },
+      at: process.localNow,
+      type: "acquired",
+      client: process.name,
+      op,
+      keys,
+      holder,
+      fence,
+      quorum: this.#quorum,
+      until,
+      remainingMs,
+      minValidityMs,
     });
     this.#planLook(op);
   }

@@ -4,6 +4,7 @@
  */
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
+import type { NodeInput } from "../node/connection.ts";
 import type { QuorumOptions } from "../options.ts";
 import { SimConnection } from "./connection.ts";
 import { Network } from "./network.ts";
@@ -72,7 +73,7 @@ export class Simulation {
         connect: (input, times, clock, events) => {
           const place = {
             process,
-            server: this.server(new URL(String(input)).hostname),
+            server: this.server(hostOf(input)),
             network: this.network,
             prng,
           };
@@ -94,10 +95,10 @@ export class Simulation {
   }
 
   /** Lets time pass until `work` has settled. Rejects when nothing is left that could settle it, or `limitMs` have passed. */
-  async run<T>(work: Promise<T>, limitMs = Infinity): Promise<T> {
+  async run<T>(work: Promise<T>, limitMs: number = Infinity): Promise<T> {
     let isDone = false;
-    const done = () => (isDone = true);
-    work.then(done, done);
+    const noteEnd = () => (isDone = true);
+    work.then(noteEnd, noteEnd);
     const end = this.clock.now() + limitMs;
     // What the work has already set off happens now, not at the next event.
     await this.clock.advance(0);
@@ -110,4 +111,10 @@ export class Simulation {
   pass(ms: number): Promise<void> {
     return this.clock.advance(ms);
   }
+}
+
+/** The nodes of a simulated locker are named by URLs, as those of any other. */
+function hostOf(input: NodeInput): string {
+  if (typeof input !== "string") throw new TypeError("the nodes of a simulation are named by URLs");
+  return new URL(input).hostname;
 }

@@ -3,7 +3,7 @@ import type { Violation } from "../history/checkers.ts";
 import type { HistoryEvent } from "../history/history.ts";
 import type { Run } from "./swarm.ts";
 
-export interface Failure {
+interface Failure {
   readonly seed: string;
   readonly violations: readonly Violation[];
 }
@@ -28,11 +28,27 @@ export interface Summary {
   failures: Failure[];
 }
 
+/** The fields that are added up. */
+const SUMS = [
+  "runs",
+  "brokenRuns",
+  "virtualMs",
+  "events",
+  "acquires",
+  "leases",
+  "extensions",
+  "votes",
+  "losses",
+  "storedWrites",
+  "refusedWrites",
+] as const;
+
 export function emptySummary(): Summary {
-  return {
-    ...{ runs: 0, brokenRuns: 0, virtualMs: 0, events: 0, acquires: 0, leases: 0, extensions: 0, votes: 0 },
-    ...{ losses: 0, storedWrites: 0, refusedWrites: 0, slowestRecoveryMs: 0, faults: {}, failures: [] },
-  };
+  const numbers = Object.fromEntries(SUMS.map((field) => [field, 0])) as Record<
+    (typeof SUMS)[number],
+    number
+  >;
+  return { ...numbers, slowestRecoveryMs: 0, faults: {}, failures: [] };
 }
 
 export function summaryOf({ plan, history, violations, virtualMs }: Run): Summary {
@@ -66,11 +82,6 @@ export function added(a: Summary, b: Summary): Summary {
   for (const [fault, times] of Object.entries(b.faults)) sum.faults[fault] = (sum.faults[fault] ?? 0) + times;
   return sum;
 }
-
-const SUMS = [
-  ...(["runs", "brokenRuns", "virtualMs", "events", "acquires", "leases", "extensions"] as const),
-  ...(["votes", "losses", "storedWrites", "refusedWrites"] as const),
-] as const;
 
 /** From the healing to the last client's first lease after it. */
 function recoveryOf(history: readonly HistoryEvent[]): number {

@@ -88,12 +88,17 @@ class SwarmRun {
   #start(index: number): Client {
     const { ttlMs, maxTtlMs, clockWindowMs, isStrict } = this.#plan;
     const prng = this.#prng.fork(`client ${index} start ${this.#starts++}`);
-    let client: Client | undefined;
-    client = this.#simulation.start(`c${index + 1}`, {
-      ...{ ttlMs, clockWindowMs, maxTtlMs: maxTtlMs[index], restartGuard: isStrict ? "strict" : "trust" },
+    // Filled in below: the observer hears of nothing before the client has asked for something.
+    const heard: { by?: Client } = {};
+    const client = this.#simulation.start(`c${index + 1}`, {
+      ttlMs,
+      clockWindowMs,
+      maxTtlMs: maxTtlMs[index],
+      restartGuard: isStrict ? "strict" : "trust",
       clockRate: 1 + prng.between(-0.003, 0.003),
-      observer: (event) => client && this.#recorder.heard(client.process, event),
+      observer: (event) => heard.by && this.#recorder.heard(heard.by.process, event),
     });
+    heard.by = client;
     this.#clients[index] = client;
     return client;
   }

@@ -86,7 +86,10 @@ async function oneSection(client: Client, index: number, site: Site, prng: Prng)
   if (prng.chance(0.1))
     void process.sleep(prng.between(0, ttlMs)).then(() => giveUp.abort(new Error("given up")));
   const options = {
-    ...{ ttlMs, minValidityMs, autoExtend: prng.chance(0.5), signal: giveUp.signal },
+    ttlMs,
+    minValidityMs,
+    autoExtend: prng.chance(0.5),
+    signal: giveUp.signal,
     waitMs: prng.pick([0, 0.2, 1, 3]) * ttlMs,
     maxHoldMs: prng.chance(0.1) ? prng.between(0.2, 3) * ttlMs : undefined,
   };

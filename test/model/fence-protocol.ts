@@ -9,12 +9,12 @@
 import { NodeState, type NodeTerms } from "../../src/node/node-state.ts";
 import type { Model, Step } from "./explore.ts";
 
-export const NODES = 3;
+const NODES = 3;
 const QUORUM = 2;
 const FREE = -1;
 
 /** A node's memory, as far as one key goes: the holder is an attempt's number. */
-export interface NodeMemory {
+interface NodeMemory {
   readonly fence: number;
   readonly holder: number;
 }
@@ -26,7 +26,7 @@ export type NodeRule = (
   proposal: number,
 ) => Outcome;
 
-export interface Outcome {
+interface Outcome {
   readonly memory: NodeMemory;
   readonly isGranted: boolean;
 }

@@ -25,8 +25,14 @@ function lease(op: string, at: number, fence: number, key = "k"): HistoryEvent[]
 
 function vote(fact: Partial<HistoryEvent & { type: "vote" }> & { holder: string; at: number }): HistoryEvent {
   return {
-    ...{ type: "vote", node: "n1", request: "acquire", keys: ["k"], vote: "granted" },
-    ...{ before: [null], after: [fact.holder], ...fact },
+    type: "vote",
+    node: "n1",
+    request: "acquire",
+    keys: ["k"],
+    vote: "granted",
+    before: [null],
+    after: [fact.holder],
+    ...fact,
   };
 }
 

@@ -42,7 +42,9 @@ describe("A2: the floor of a node that lost its memory", () => {
 
   test("never goes down when a memory is admitted again with an older marker", () => {
     const restored = new NodeState("other:replication", {
-      ...{ incarnation: TERMS.incarnation, untilUs: NOW_US, maxTtlMs: TTL_MS },
+      incarnation: TERMS.incarnation,
+      untilUs: NOW_US,
+      maxTtlMs: TTL_MS,
       floor: NOW_US + 50 * LEAD_US,
     });
     const request = {
