@@ -1,136 +1,184 @@
 /*
- * The fence rule of holdfast (docs/algorithm.md: N4 to N9, R1, R2), as a specification that shares no code with it.
+ * The fence rule (docs/algorithm.md: N4 to N7, N9, R1, R2) as a specification that shares nothing with the code.
  *
- * Two clients, one with two attempts and one with one (with -DATTEMPTS=4: two each), on three nodes. What was sent may arrive at any node at any time, any number of times or
- * never; a lock may vanish from a node at any moment, as if it had expired. No clock is trusted, so none appears. Proposals are
- * chosen freely, equal ones included.
+ * Two proposers make two attempts each, one after the other, at three nodes. An attempt may win once a quorum granted
+ * it, and may give up at any moment, granted or not; once it is over its release is on its way as well. What was sent
+ * may arrive at any later moment, at any node, again, or never. Any lock may vanish at any moment. There is no clock:
+ * proposals are chosen freely, so that every order of them occurs, equal ones included.
  *
- *   S2  an attempt that begins after a lease was won wins with a larger fence, or not at all
+ *   S2  an attempt that starts after a lease was won wins with a larger fence, or not at all
  *   S3  no two leases share a fence
- *   S9  a node that has executed a release never has that attempt's lock again
+ *   S9  a node that executed an attempt's release never has its lock again
  *
- * With -DNO_N7 nodes grant any proposal, and with -DNO_R2 a release leaves no tombstone: both must be refuted.
+ * Three variants are wrong, and must be refuted: NO_N7 grants any proposal, EQUAL_N7 grants a proposal that equals the
+ * fence, NO_R2 leaves no tombstone.
+ *
+ * What is alike is looked at once: after every step the nodes are put into a fixed order, votes that nobody will count
+ * any more are forgotten, and of two choices of proposals that differ in the names of the proposers, or in gaps between
+ * the numbers, one is taken.
  */
+#ifndef NODES
 #define NODES 3
-#define QUORUM 2
-#ifndef ATTEMPTS
-#define ATTEMPTS 3
 #endif
-#define LAST (ATTEMPTS - 1)
-#define FREE 0
+#define QUORUM (NODES / 2 + 1)
+#define ATTEMPTS 4 /* 0 and 1 are one proposer's, 2 and 3 the other's */
+#define NOBODY ATTEMPTS
 
+#define IDLE 0
+#define ASKING 1
+#define WON 2
+#define OVER 3
+
+/* By node; sets of attempts are bits. */
+byte holder[NODES] = NOBODY;
 byte fence[NODES];
-byte holder[NODES];          /* FREE, or the attempt's number + 1 */
-byte gone[NODES];            /* by attempt, a bit: its release was executed here */
-byte proposal[ATTEMPTS];
-byte granted[ATTEMPTS];      /* by node, a bit: it has granted while the attempt was asking */
-bit asked[ATTEMPTS];
-bit asking[ATTEMPTS];
-bit released[ATTEMPTS];
-bit won[ATTEMPTS];
-byte largest;                /* fence of all leases so far */
+byte votes[NODES]; /* whom it granted, of those who still count */
+byte gone[NODES];  /* whose release it executed */
 
-inline acquire(n, a) {
-  if
-  :: holder[n] == a + 1 ->   /* N5: a duplicate is granted where it is still the latest */
-     if
-     :: fence[n] == proposal[a] && asking[a] -> granted[a] = granted[a] | (1 << n)
-     :: else
-     fi
-  :: holder[n] == FREE ->
+/* By attempt. */
+byte proposal[ATTEMPTS];
+byte phase[ATTEMPTS];
+bit leased[ATTEMPTS]; /* it was WON, now or before */
+bit late[ATTEMPTS];   /* a lease with no smaller fence had been won when it started */
+
+hidden byte i, j, swapped;
+
+#define HAS(set, a) (((set) >> (a)) & 1)
+#define VOTES_OF(a) (HAS(votes[0], a) + HAS(votes[1], a) + HAS(votes[2], a))
+
+#define SHARES(a, b) (a != b && leased[b] && proposal[b] == proposal[a])
+#define IS_SHARED(a) (SHARES(a, 0) || SHARES(a, 1) || SHARES(a, 2) || SHARES(a, 3))
+#define BEATS(b, a) (leased[b] && proposal[b] >= proposal[a])
+#define IS_BEATEN(a) (BEATS(0, a) || BEATS(1, a) || BEATS(2, a) || BEATS(3, a))
+
 #ifdef NO_N7
-     if
-     :: true ->
+#define STALE(a, n) false
 #else
-     if
-     :: proposal[a] > fence[n] ->  /* N7 */
+#ifdef EQUAL_N7
+#define STALE(a, n) (proposal[a] < fence[n])
+#else
+#define STALE(a, n) (proposal[a] <= fence[n])
 #endif
-#ifndef NO_N7
-        assert(!(gone[n] & (1 << a)));  /* S9; without N7 it would hide that S2 and S3 break too */
 #endif
-        fence[n] = proposal[a];         /* N9 */
-        holder[n] = a + 1;
-        if
-        :: asking[a] -> granted[a] = granted[a] | (1 << n)
-        :: else
-        fi
-     :: else
-     fi
-  :: else                    /* N6: held by another */
+
+/* N4 to N7 and N9; a vote counts while its attempt asks. */
+inline acquire(a, n) {
+  if
+  :: holder[n] == a && fence[n] == proposal[a] -> vote(a, n) /* N5 */
+  :: holder[n] == NOBODY && !STALE(a, n) ->
+     fence[n] = proposal[a];
+     holder[n] = a;
+     vote(a, n)
+  :: else /* N5, N6, N7: refused */
+  fi;
+  assert(!(holder[n] == a && HAS(gone[n], a))) /* S9 */
+}
+
+inline vote(a, n) {
+  if
+  :: phase[a] == ASKING -> votes[n] = votes[n] | (1 << a)
+  :: else
   fi
 }
 
-inline release(n, a) {
+inline release(a, n) {
   if
-  :: holder[n] == a + 1 -> holder[n] = FREE  /* R1 */
+  :: holder[n] == a -> holder[n] = NOBODY /* R1 */
   :: else
   fi;
 #ifndef NO_R2
   if
-  :: fence[n] < proposal[a] -> fence[n] = proposal[a]  /* R2 */
+  :: fence[n] < proposal[a] -> fence[n] = proposal[a] /* R2 */
   :: else
   fi;
 #endif
   gone[n] = gone[n] | (1 << a)
 }
 
-/* Delivers, doubles, delays and loses; and lets locks expire. */
-active proctype Network() {
-  byte n, a;
-end:
-  do
-  :: atomic {
-       select(n : 0 .. 2);
-       select(a : 0 .. LAST);
-       if
-       :: asked[a] -> acquire(n, a)
-       :: released[a] -> release(n, a)
-       :: holder[n] != FREE -> holder[n] = FREE
-       :: else
-       fi;
-       n = 0;
-       a = 0
-     }
-  od
+inline start(a) {
+  late[a] = IS_BEATEN(a);
+  phase[a] = ASKING
 }
 
-proctype Client(byte first; byte end) {
-  byte a = first, least, other;
-  do
-  :: a < end ->
-     atomic { least = largest; asked[a] = 1; asking[a] = 1 };
-     if
-     :: atomic {
-          ((granted[a] & 1) + ((granted[a] >> 1) & 1) + ((granted[a] >> 2) & 1)) >= QUORUM ->
-          assert(proposal[a] > least);  /* S2 */
-          for (other : 0 .. LAST) {
-            assert(other == a || !won[other] || proposal[other] != proposal[a])  /* S3 */
-          };
-          other = 0;
-          won[a] = 1;
-          asking[a] = 0;
-          granted[a] = 0;
-          least = 0;
-          if
-          :: proposal[a] > largest -> largest = proposal[a]
-          :: else
-          fi
-        };
-        released[a] = 1
-     :: atomic { asking[a] = 0; granted[a] = 0; least = 0; released[a] = 1 }  /* gives up, at any moment */
-     fi;
-     a++
-  :: else -> break
-  od
+inline win(a) {
+  assert(!IS_SHARED(a)); /* S3 */
+  assert(!late[a]);      /* S2 */
+  leased[a] = 1;
+  phase[a] = WON;
+  forget(a)
 }
 
-init {
-  byte a;
-  atomic {
-    for (a : 0 .. LAST) { select(largest : 1 .. ATTEMPTS); proposal[a] = largest };
-    largest = 0;
-    a = 0;
-    run Client(0, 2);
-    run Client(2, ATTEMPTS)
+inline finish(a) {
+  phase[a] = OVER;
+  forget(a)
+}
+
+inline forget(a) {
+  late[a] = 0;
+  for (i : 0 .. NODES - 1) {
+    votes[i] = votes[i] & ~(1 << a)
   }
+}
+
+#define KEY(n) ((((holder[n] * 5 + fence[n]) * 16 + votes[n]) * 16) + gone[n])
+
+#define SWAP(array, n, m) \
+  swapped = array[n]; \
+  array[n] = array[m]; \
+  array[m] = swapped
+
+inline order(n, m) {
+  if
+  :: KEY(n) > KEY(m) ->
+     SWAP(holder, n, m);
+     SWAP(fence, n, m);
+     SWAP(votes, n, m);
+     SWAP(gone, n, m)
+  :: else
+  fi
+}
+
+inline sort() {
+  order(0, 1);
+  order(1, 2);
+  order(0, 1)
+}
+
+#define ARRIVES_AT(n, a) \
+  :: d_step { phase[a] != IDLE -> acquire(a, n); sort() } \
+  :: d_step { phase[a] == OVER -> release(a, n); sort() }
+
+#define DOES(a, isNext) \
+  :: d_step { phase[a] == IDLE && (isNext) -> start(a) } \
+  :: d_step { phase[a] == ASKING && VOTES_OF(a) >= QUORUM -> win(a); sort() } \
+  :: d_step { phase[a] == ASKING || phase[a] == WON -> finish(a); sort() } \
+  ARRIVES_AT(0, a) \
+  ARRIVES_AT(1, a) \
+  ARRIVES_AT(2, a)
+
+#define EXPIRES(n) \
+  :: d_step { holder[n] != NOBODY -> holder[n] = NOBODY; sort() }
+
+/* Numbers from 1 without gaps, and the first proposer's are not after the second's. */
+#define ANY(p) (proposal[0] == (p) || proposal[1] == (p) || proposal[2] == (p) || proposal[3] == (p))
+#define HAS_NO_GAPS (ANY(1) && (ANY(2) || !(ANY(3) || ANY(4))) && (ANY(3) || !ANY(4)))
+#define IN_ORDER (proposal[0] * 5 + proposal[1] <= proposal[2] * 5 + proposal[3])
+
+active proctype Everything() {
+  atomic {
+    for (j : 0 .. ATTEMPTS - 1) {
+      select (i : 1 .. ATTEMPTS);
+      proposal[j] = i
+    };
+    HAS_NO_GAPS && IN_ORDER
+  };
+  do
+  DOES(0, true)
+  DOES(1, phase[0] == OVER)
+  DOES(2, true)
+  DOES(3, phase[2] == OVER)
+  EXPIRES(0)
+  EXPIRES(1)
+  EXPIRES(2)
+  od
 }

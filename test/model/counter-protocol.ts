@@ -1,132 +1,225 @@
 /**
- * The obvious alternative, to show that the explorer finds what is wrong with it: every node counts its grants (INCR), the token is the
- * largest count of a quorum, and it is written back to the nodes, which takes as long as messages take.
+ * The obvious way to a fencing token, explored by the same explorer because it is wrong: every node counts its grants (`INCR`), the
+ * largest count among a quorum's replies becomes the token, and is written back to the nodes that lag behind. The write-back is a
+ * message like any other: it may arrive at any later moment, again, or never.
  */
-import type { Model, Step } from "./explore.ts";
+import { at, type Field, read, write } from "./bit-fields.ts";
+import type { Model, State, Take } from "./explore.ts";
 
-const QUORUM = 2;
-const FREE = -1;
-
-interface Node {
-  readonly count: number;
-  readonly holder: number;
+export interface CounterScope {
+  /** What each node has counted before; there are as many nodes. */
+  readonly counters: readonly number[];
+  /** At most four. */
+  readonly attempts: number;
+  /** May a node lose a lock whose holder is not over yet? */
+  readonly losesLocks: boolean;
+  /** Does a client wait until a quorum has confirmed the write-back before it believes in its lease? */
+  readonly awaitsWriteBack: boolean;
 }
 
-interface Attempt {
-  readonly phase: "idle" | "asking" | "holds" | "over";
-  /** By node: the count it answered with; 0 before. */
-  readonly counts: readonly number[];
-  readonly token: number;
-  readonly leastToken: number;
-}
+/** Counts have four bits: a node that has come so far grants nothing more. */
+const LARGEST_COUNT = 15;
 
-interface State {
-  readonly nodes: readonly Node[];
-  readonly attempts: readonly Attempt[];
-}
+/** What an attempt has come to. WRITING: it knows its token and waits for the write-back. */
+const [UNSTARTED, TRYING, WRITING, WON, OVER] = [0, 1, 2, 3, 4] as const;
 
-export function counterModel(counts: readonly number[], attempts: number): Model<State> {
-  const idle: Attempt = { phase: "idle", counts: [0, 0, 0], token: 0, leastToken: 0 };
-  const initial: State = {
-    nodes: counts.map((count) => ({ count, holder: FREE })),
-    attempts: Array.from({ length: attempts }, () => idle),
-  };
-  return { initial: [initial], encode, steps };
-}
+// A node's word. Holders are attempts + 1, so that 0 is nobody; so are no replies.
+const HOLDER: Field = { shift: 0, bits: 4 };
+const COUNTER: Field = { shift: 4, bits: 4 };
+const reply = (attempt: number): Field => ({ shift: 8 + 4 * attempt, bits: 4 });
+const isWrittenBack = (attempt: number): Field => ({ shift: 24 + attempt, bits: 1 });
 
-function steps(state: State): Step<State>[] {
-  return state.attempts.flatMap((attempt, index) => {
-    switch (attempt.phase) {
-      case "idle":
-        return [begin(state, index)];
-      case "asking":
-        return [...arrivals(state, index), ...count(state, index)];
-      case "holds":
-        return [giveBack(state, index), ...writeBacks(state, index)];
-      case "over":
-        return [];
-    }
-  });
-}
+// An attempt's word.
+const STATUS: Field = { shift: 0, bits: 4 };
+const TOKEN: Field = { shift: 4, bits: 4 };
+const HAS_WON: Field = { shift: 8, bits: 1 };
+/** The largest token among the leases won before this attempt started. */
+const FLOOR: Field = { shift: 12, bits: 4 };
 
-function begin(state: State, index: number): Step<State> {
-  const tokens = state.attempts.map(({ phase, token }) =>
-    phase === "holds" || phase === "over" ? token : 0,
-  );
-  const leastToken = Math.max(0, ...tokens);
-  return changed(state, index, { phase: "asking", leastToken }, `attempt ${index + 1} asks`);
-}
+/** An action's code: its kind, the attempt, and the node or the token it concerns. */
+const [START, ACQUIRE, DECIDE, WRITE_BACK, WIN, END, RELEASE, EXPIRE] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
 
-/** A request comes to a node, and its answer back. */
-function arrivals(state: State, index: number): Step<State>[] {
-  return state.nodes.flatMap(({ count: before, holder }, node) => {
-    const attempt = state.attempts[index];
-    if (holder !== FREE || attempt === undefined || attempt.counts[node] !== 0) return [];
-    const nodes = state.nodes.with(node, { count: before + 1, holder: index });
-    const counts = attempt.counts.with(node, before + 1);
-    return [
-      changed(
-        { ...state, nodes },
-        index,
-        { counts },
-        `n${node + 1} grants attempt ${index + 1} with count ${before + 1}`,
-      ),
-    ];
-  });
-}
+export class CounterProtocol implements Model {
+  readonly nodes: number;
+  readonly initial: State;
+  readonly #scope: CounterScope;
+  readonly #quorum: number;
 
-function count(state: State, index: number): Step<State>[] {
-  const { counts, leastToken } = state.attempts[index] ?? { counts: [], leastToken: 0 };
-  if (counts.filter((each) => each > 0).length < QUORUM) return [];
-  const token = Math.max(...counts);
-  const step = changed(
-    state,
-    index,
-    { phase: "holds", token },
-    `attempt ${index + 1} HOLDS the lock with token ${token}`,
-  );
-  // An equal token would break S3 already; the worse case is the one to show.
-  if (token >= leastToken) return [step];
-  return [
-    { ...step, violation: `S2: attempt ${index + 1} has token ${token} after a lease with ${leastToken}` },
-  ];
-}
-
-/** The token is written to one node more; the others may never hear of it. */
-function writeBacks(state: State, index: number): Step<State>[] {
-  const { token } = state.attempts[index] ?? { token: 0 };
-  return state.nodes.flatMap((node, place) =>
-    node.count >= token
-      ? []
-      : [
-          {
-            what: `token ${token} is written back to n${place + 1}`,
-            state: { ...state, nodes: state.nodes.with(place, { ...node, count: token }) },
-          },
-        ],
-  );
-}
-
-function giveBack(state: State, index: number): Step<State> {
-  const nodes = state.nodes.map((node) => (node.holder === index ? { ...node, holder: FREE } : node));
-  return changed({ ...state, nodes }, index, { phase: "over" }, `attempt ${index + 1} gives back`);
-}
-
-function changed(state: State, index: number, change: Partial<Attempt>, what: string): Step<State> {
-  const attempt = state.attempts[index];
-  if (attempt === undefined) throw new Error("no such attempt");
-  return { what, state: { ...state, attempts: state.attempts.with(index, { ...attempt, ...change }) } };
-}
-
-const PHASES: readonly Attempt["phase"][] = ["idle", "asking", "holds", "over"];
-
-function encode({ nodes, attempts }: State): number {
-  let code = 0;
-  for (const { count: each, holder } of nodes) code = code * 32 + each * 4 + holder + 1;
-  for (const { phase, counts, token, leastToken } of attempts) {
-    for (const each of counts) code = code * 7 + each;
-    code = (code * 4 + PHASES.indexOf(phase)) * 49 + token * 7 + leastToken;
+  constructor(scope: CounterScope) {
+    this.#scope = scope;
+    this.nodes = scope.counters.length;
+    this.#quorum = Math.floor(this.nodes / 2) + 1;
+    this.initial = new Uint32Array(this.nodes + scope.attempts);
+    scope.counters.forEach((count, node) => (this.initial[node] = write(0, COUNTER, count)));
   }
-  if (!Number.isSafeInteger(code)) throw new Error("the scope is too large for its encoding");
-  return code;
+
+  steps(state: State, take: Take): void {
+    for (let attempt = 0; attempt < this.#scope.attempts; attempt++) {
+      const status = this.#get(state, attempt, STATUS);
+      if (status === UNSTARTED) this.#start(state, attempt, take);
+      if (status === TRYING) this.#decide(state, attempt, take);
+      if (status === WRITING) this.#win(state, attempt, take);
+      if (status >= TRYING && status <= WON) this.#end(state, attempt, take);
+      if (status >= TRYING) this.#acquire(state, attempt, take);
+      if (this.#get(state, attempt, TOKEN) > 0) this.#writeBack(state, attempt, take);
+      if (status === OVER) this.#release(state, attempt, take);
+    }
+    if (this.#scope.losesLocks) this.#expire(state, take);
+  }
+
+  #start(state: State, attempt: number, take: Take): void {
+    const next = this.#with(state, attempt, STATUS, TRYING);
+    this.#set(next, attempt, FLOOR, Math.max(...this.#tokensWon(state)));
+    take(next, code(START, attempt, 0));
+  }
+
+  /** Which quorum answers first is chance. */
+  #decide(state: State, attempt: number, take: Take): void {
+    for (const counts of this.#quorumsOfReplies(state, attempt)) {
+      const token = Math.max(...counts);
+      const next = this.#with(state, attempt, TOKEN, token);
+      for (let node = 0; node < this.nodes; node++) next[node] = write(at(next, node), reply(attempt), 0);
+      if (this.#scope.awaitsWriteBack) this.#set(next, attempt, STATUS, WRITING);
+      else this.#believe(next, attempt);
+      const broken = this.#scope.awaitsWriteBack ? undefined : this.#brokenBy(state, attempt, token);
+      take(next, code(DECIDE, attempt, token), broken);
+    }
+  }
+
+  #quorumsOfReplies(state: State, attempt: number): number[][] {
+    const replies = [...state.subarray(0, this.nodes)].map((word) => read(word, reply(attempt)));
+    return choices(
+      replies.filter((count) => count > 0),
+      this.#quorum,
+    );
+  }
+
+  #win(state: State, attempt: number, take: Take): void {
+    const nodes = [...state.subarray(0, this.nodes)];
+    const confirmed = nodes.filter((word) => read(word, isWrittenBack(attempt)) === 1);
+    if (confirmed.length < this.#quorum) return;
+    const next = state.slice();
+    this.#believe(next, attempt);
+    const token = this.#get(state, attempt, TOKEN);
+    take(next, code(WIN, attempt, token), this.#brokenBy(state, attempt, token));
+  }
+
+  #believe(next: State, attempt: number): void {
+    this.#set(next, attempt, STATUS, WON);
+    this.#set(next, attempt, HAS_WON, 1);
+  }
+
+  #brokenBy(state: State, attempt: number, token: number): string | undefined {
+    if (this.#tokensWon(state).includes(token)) return "S3";
+    return token < this.#get(state, attempt, FLOOR) ? "S2" : undefined;
+  }
+
+  #end(state: State, attempt: number, take: Take): void {
+    take(this.#with(state, attempt, STATUS, OVER), code(END, attempt, 0));
+  }
+
+  #acquire(state: State, attempt: number, take: Take): void {
+    for (let node = 0; node < this.nodes; node++) {
+      const word = at(state, node);
+      const count = read(word, COUNTER) + 1;
+      if (read(word, HOLDER) !== 0 || count > LARGEST_COUNT) continue;
+      const isHeard = this.#get(state, attempt, STATUS) === TRYING;
+      const granted = write(write(word, HOLDER, attempt + 1), COUNTER, count);
+      const next = state.slice();
+      next[node] = isHeard ? write(granted, reply(attempt), count) : granted;
+      take(next, code(ACQUIRE, attempt, node));
+    }
+  }
+
+  #writeBack(state: State, attempt: number, take: Take): void {
+    const token = this.#get(state, attempt, TOKEN);
+    for (let node = 0; node < this.nodes; node++) {
+      const next = state.slice();
+      const count = Math.max(read(at(state, node), COUNTER), token);
+      next[node] = write(write(at(state, node), COUNTER, count), isWrittenBack(attempt), 1);
+      take(next, code(WRITE_BACK, attempt, node));
+    }
+  }
+
+  #release(state: State, attempt: number, take: Take): void {
+    for (let node = 0; node < this.nodes; node++) {
+      if (read(at(state, node), HOLDER) === attempt + 1)
+        this.#free(state, node, take, code(RELEASE, attempt, node));
+    }
+  }
+
+  #expire(state: State, take: Take): void {
+    for (let node = 0; node < this.nodes; node++) {
+      if (read(at(state, node), HOLDER) !== 0) this.#free(state, node, take, code(EXPIRE, 0, node));
+    }
+  }
+
+  #free(state: State, node: number, take: Take, action: number): void {
+    const next = state.slice();
+    next[node] = write(at(state, node), HOLDER, 0);
+    take(next, action);
+  }
+
+  #tokensWon(state: State): number[] {
+    const won = [...state.subarray(this.nodes)].filter((word) => read(word, HAS_WON) === 1);
+    return [0, ...won.map((word) => read(word, TOKEN))];
+  }
+
+  #get(state: State, attempt: number, field: Field): number {
+    return read(at(state, this.nodes + attempt), field);
+  }
+
+  #set(state: State, attempt: number, field: Field, value: number): void {
+    state[this.nodes + attempt] = write(at(state, this.nodes + attempt), field, value);
+  }
+
+  #with(state: State, attempt: number, field: Field, value: number): State {
+    const next = state.slice();
+    this.#set(next, attempt, field, value);
+    return next;
+  }
+
+  describe(action: number): string {
+    const attempt = String.fromCharCode(65 + ((action >>> 4) & 15));
+    const token = action & 15;
+    const node = `n${token + 1}`;
+    switch (action >>> 8) {
+      case START:
+        return `${attempt} starts`;
+      case ACQUIRE:
+        return `${node} gets ${attempt}'s acquire`;
+      case DECIDE:
+        return `${attempt} ${this.#scope.awaitsWriteBack ? "writes back" : "wins with"} token ${token}`;
+      case WRITE_BACK:
+        return `${node} gets ${attempt}'s write-back`;
+      case WIN:
+        return `${attempt} wins with token ${token}`;
+      case END:
+        return `${attempt} is over`;
+      case RELEASE:
+        return `${node} gets ${attempt}'s release`;
+      default:
+        return `${node}'s lock expires`;
+    }
+  }
+
+  show(state: State): string {
+    const nodes = [...state.subarray(0, this.nodes)].map((word) => {
+      const holder = read(word, HOLDER);
+      return `${holder === 0 ? "free" : String.fromCharCode(64 + holder).padEnd(4)} ${read(word, COUNTER)}`;
+    });
+    return nodes.join(" | ");
+  }
+}
+
+function code(kind: number, attempt: number, detail: number): number {
+  return (kind << 8) | (attempt << 4) | detail;
+}
+
+/** All ways to take `size` of them. */
+function choices(values: readonly number[], size: number): number[][] {
+  if (size === 0) return [[]];
+  return values.flatMap((value, index) =>
+    choices(values.slice(index + 1), size - 1).map((rest) => [value, ...rest]),
+  );
 }

@@ -1,36 +1,62 @@
-/** `npm run model`: the whole scope, every order of the proposals, with the number of states. */
-import { counterModel } from "./counter-protocol.ts";
-import { explore } from "./explore.ts";
-import { fenceModel, weakOrders } from "./fence-protocol.ts";
+/** `npm run model`: the full scope, state counts, and the traces of what is refuted. Ends with 1 if anything is not as claimed. */
+import process from "node:process";
 
-const began = performance.now();
-const orders = weakOrders(4);
-let states = 0;
-let transitions = 0;
-for (const order of orders) {
-  const result = explore(
-    fenceModel(order, [
-      [0, 1],
-      [2, 3],
-    ]),
-  );
-  states += result.states;
-  transitions += result.transitions;
-  if (result.counterexample.length > 0) {
-    console.log(`VIOLATED with proposals ${order.join(" ")}:\n  ${result.counterexample.join("\n  ")}`);
-    process.exitCode = 1;
-  }
+import { type Exploration, explore } from "./explore.ts";
+import { FenceProtocol } from "./fence-protocol.ts";
+import { proposalOrders } from "./orders.ts";
+import { refuted } from "./refuted.ts";
+import { productionNode } from "./specimen-nodes.ts";
+
+/** Four attempts on three nodes, and as many on five as a minute allows. */
+const SCOPES = [
+  { nodes: 3, attempts: 4 },
+  { nodes: 5, attempts: 3 },
+] as const;
+
+const held = SCOPES.map(({ nodes, attempts }) => checkScope(nodes, attempts));
+const found = refuted.map(({ name, property, model }) => refute(name, property, explore(model, property)));
+process.exitCode = [...held, ...found].every(Boolean) ? 0 : 1;
+
+function checkScope(nodes: number, attempts: number): boolean {
+  console.log(`\nThe fence rule over NodeState: ${nodes} nodes, ${attempts} attempts in any overlap`);
+  const results = proposalOrders(attempts).map((proposals) => {
+    const started = performance.now();
+    const result = explore(new FenceProtocol({ nodes, proposals, node: productionNode }));
+    report(`proposals ${proposals.join(" ")}`, result, performance.now() - started);
+    return result;
+  });
+  const total = {
+    states: sum(results.map(({ states }) => states)),
+    transitions: sum(results.map(({ transitions }) => transitions)),
+    counterexample: results.find(({ counterexample }) => counterexample !== undefined)?.counterexample,
+  };
+  report("total", total);
+  if (total.counterexample !== undefined) console.log(total.counterexample.trace.join("\n"));
+  return total.counterexample === undefined;
 }
-console.log(
-  `The fence rule: 2 clients with 2 attempts each, 3 nodes, ${orders.length} orders of their proposals.`,
-);
-console.log(
-  `${states} states, ${transitions} transitions in ${((performance.now() - began) / 1_000).toFixed(1)} s.`,
-);
 
-const counter = explore(counterModel([2, 1, 0], 2));
-console.log(
-  `\nThe counter with write-back, from counts 2, 1 and 0, is refuted after ${counter.states} states:`,
-);
-for (const step of counter.counterexample) console.log(`  ${step}`);
-if (counter.counterexample.length === 0) process.exitCode = 1;
+function report(what: string, { states, transitions, counterexample }: Exploration, ms?: number): void {
+  const verdict = counterexample ? `VIOLATES ${counterexample.property}` : "S2, S3 and S9 hold";
+  const time = ms === undefined ? "" : `, ${(ms / 1_000).toFixed(1)} s`;
+  console.log(
+    `  ${what.padEnd(18)} ${count(states)} states ${count(transitions)} transitions  ${verdict}${time}`,
+  );
+}
+
+function refute(name: string, property: string, { states, counterexample }: Exploration): boolean {
+  if (counterexample === undefined) {
+    console.log(`\n${name}: NOT refuted in ${states} states, although it breaks ${property}`);
+    return false;
+  }
+  console.log(`\n${name}: breaks ${property}, found after ${states} states`);
+  for (const line of counterexample.trace) console.log(`  ${line}`);
+  return true;
+}
+
+function count(number: number): string {
+  return number.toLocaleString("en").padStart(13);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

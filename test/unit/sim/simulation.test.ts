@@ -78,24 +78,6 @@ describe("found by simulation", () => {
     expect(lease.isHeld()).toBe(false);
   });
 
-  test("an acquire whose proposal ran ahead leaves nothing, even if it arrives after its release (S9, R2)", async () => {
-    const { simulation, client } = await pioneer("ahead", 3, { clockWindowMs: 100, nodeTimeoutMs: 100 });
-    const [first] = simulation.servers;
-    // The requests to one server are stuck; a new connection overtakes them. The client's clock is 150 ms ahead: more than B.
-    simulation.network.path("a", "n1").cut();
-    client.process.stepWall(150);
-    const given = new AbortController();
-    const attempt = client.locker.acquire("k", { signal: given.signal, waitMs: 50 });
-    await simulation.run(
-      attempt.then((lease) => lease.release()).catch(() => {}),
-      5_000,
-    );
-    client.disconnect("n1");
-    simulation.network.heal("a", "n1");
-    await simulation.pass(1_000);
-    expect(first?.holderOf("k")).toBeUndefined();
-  });
-
   test("waiting ends when its time is over, though no node can be asked and no time passes in asking", async () => {
     const { simulation, client } = await pioneer("nobody");
     for (const server of simulation.servers) server.kill();
@@ -105,6 +87,31 @@ describe("found by simulation", () => {
       QuorumUnreachableError,
     );
     expect(simulation.clock.now() - began).toBeLessThanOrEqual(510);
+  });
+});
+
+describe("the rules of time", () => {
+  test("L3: an extension counts from the moment it was asked, not from its answer", async () => {
+    const { simulation, client } = await pioneer("slow", 3, { nodeTimeoutMs: 250 });
+    simulation.network.weather = { delayMsMin: 40, delayMsMax: 40, stormChance: 0, stormMs: 0 };
+    const lease = await simulation.run(client.locker.acquire("k"));
+    const granted = lease.remainingMs();
+    await simulation.pass(500);
+    await simulation.run(lease.extend());
+    expect(lease.remainingMs()).toBeLessThanOrEqual(granted + 0.001);
+  });
+
+  test("G3: a node is not admitted on the word of its own clock alone", async () => {
+    const simulation = new Simulation({ seed: "alone", nodes: 3 });
+    simulation.server("n3").stepClock(HOUR_MS);
+    for (const name of ["n1", "n2"]) simulation.network.cut("a", name);
+    const client = simulation.start("a", { ttlMs: TTL_MS });
+    await simulation.pass(1_000);
+    expect(client.locker.nodes()[2]).toMatchObject({ state: "unadmitted" });
+    // Nor when the others are there, and show how wrong it is.
+    for (const name of ["n1", "n2"]) simulation.network.heal("a", name);
+    await simulation.pass(10_000);
+    expect(client.locker.nodes().map(({ state }) => state)).toEqual(["admitted", "admitted", "unadmitted"]);
   });
 });
 
