@@ -131,6 +131,19 @@ describe("liveness", () => {
       expect(await timed()).toBeLessThan(2 * 2 * simulation.network.weather.delayMsMax);
   });
 
+  test("L2: a node that hangs since the start costs the first acquire a moment, and the others nothing", async () => {
+    const { simulation, client } = await pioneer("warm", 5);
+    simulation.servers[4]?.pause();
+    const late = simulation.start("b", { ttlMs: TTL_MS });
+    await simulation.run(late.locker.ready());
+    const lease = await simulation.run(late.locker.acquire("k"));
+    await simulation.run(lease.release());
+    const began = simulation.clock.now();
+    await simulation.run(late.locker.acquire("k"));
+    expect(simulation.clock.now() - began).toBeLessThan(2 * simulation.network.weather.delayMsMax);
+    await simulation.run(client.locker.close());
+  });
+
   test("L1: after a holder's crash somebody else has the lock within ttl, margin and one backoff", async () => {
     const { simulation, client } = await pioneer("crash", 5);
     await simulation.run(client.locker.acquire("k", { autoExtend: true }));
