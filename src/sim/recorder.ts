@@ -92,7 +92,8 @@ export class Recorder {
     if (op === undefined || held === undefined) return;
     const at = process.localNow;
     if (event.type === "extended") {
-      held.until = this.#untilOf(process, held.lease);
+      // Who stood still until the new validity was over as well was never told of it: the old end stands.
+      if (process.undisturbed(() => held.lease.isHeld())) held.until = this.#untilOf(process, held.lease);
       // The world's present, not the process's own: it may have stood still since it measured.
       const startedAt = process.beginOf(this.#simulation.clock.now(), event.durationMs);
       this.add({ at, type: "extended", client: process.name, op, startedAt, until: held.until });
