@@ -60,6 +60,15 @@ export type Connect = (
   events: ConnectionEvents,
 ) => Connection;
 
+/** Reconnects come at 50, 100, 150 … ms, and once a second in the end. */
+const RECONNECT_STEP_MS = 50;
+const RECONNECT_MS_MAX = 1_000;
+
+/** How long to wait before a connection is dialled for the `times`-th time in a row. */
+export function reconnectDelayMs(times: number): number {
+  return Math.min(times * RECONNECT_STEP_MS, RECONNECT_MS_MAX);
+}
+
 /** Sees that questions are asked and none is answered any more. */
 export class SilenceWatch {
   readonly #clock: Clock;

@@ -278,7 +278,7 @@ export class RedisFleet implements Fleet {
       if (this.#lastStates[index] !== state) this.#events.emit(() => ({ type: "node", node, state, detail }));
     });
     this.#lastStates = states.map(({ state }) => state);
-    this.#planCheckup();
+    this.#planCheckup(states);
   }
 
   /** Settles at the next change, after `withinMs`, or when the signal aborts. */
@@ -292,8 +292,8 @@ export class RedisFleet implements Fleet {
     signal?.removeEventListener("abort", wake);
   }
 
-  #planCheckup(): void {
-    const isWaiting = this.state().some(({ state }) => state === "unadmitted" || state === "quarantined");
+  #planCheckup(states: readonly FleetNodeState[] = this.state()): void {
+    const isWaiting = states.some(({ state }) => state === "unadmitted" || state === "quarantined");
     const at = this.#clock.glance() + (isWaiting ? CHECKUP_WAITING_MS : CHECKUP_MS);
     if (this.#closed || at >= this.#checkupAt) return;
     this.#checkup?.cancel();

@@ -14,13 +14,11 @@ import {
   type ConnectionEvents,
   type ConnectionTimes,
   type NodeInput,
+  reconnectDelayMs,
   type RedisClient,
   SilenceWatch,
 } from "./connection.ts";
 
-/** Reconnects come at 50, 100, 150 … ms, and once a second in the end. */
-const RECONNECT_STEP_MS = 50;
-const RECONNECT_MS_MAX = 1_000;
 /** How long `close` lets bytes already written leave before it cuts the connection. */
 const CLOSE_GRACE_MS = 100;
 
@@ -164,7 +162,7 @@ function profile(connectTimeout: number): RedisOptions & { replyMapping: "legacy
     commandTimeout: undefined,
     socketTimeout: undefined,
     reconnectOnError: null,
-    retryStrategy: (times) => Math.min(times * RECONNECT_STEP_MS, RECONNECT_MS_MAX),
+    retryStrategy: reconnectDelayMs,
     // Scripts answer with strings and integers; the older protocol has both, and every server speaks it.
     protocol: 2,
     replyMapping: "legacy",

@@ -154,12 +154,6 @@ export class RedisNode implements LockNode {
     );
   }
 
-  /** So that a first request needs one round trip and not two. Where it is not allowed, a script is sent when it is needed. */
-  #loadScripts(): void {
-    for (const { lua } of [VOTE, ...Object.values(SOLO)])
-      this.#connection.call("SCRIPT", "LOAD", lua).catch(() => {});
-  }
-
   become(acquaintance: Acquaintance): void {
     this.#acquaintance = acquaintance;
     const incarnation = acquaintance.kind === "admitted" ? acquaintance.met.incarnation : "";
@@ -178,6 +172,12 @@ export class RedisNode implements LockNode {
         (error) => resolve(faultOf(error)),
       ),
     );
+  }
+
+  /** So that a first request needs one round trip and not two. Where it is not allowed, a script is sent when it is needed. */
+  #loadScripts(): void {
+    for (const { lua } of [VOTE, ...Object.values(SOLO)])
+      this.#connection.call("SCRIPT", "LOAD", lua).catch(() => {});
   }
 
   #send(requests: readonly Request[], answer: (votes: readonly Vote[]) => void): void {

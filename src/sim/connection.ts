@@ -8,15 +8,13 @@ import {
   type Connection,
   type ConnectionEvents,
   type ConnectionTimes,
+  reconnectDelayMs,
   SilenceWatch,
 } from "../node/connection.ts";
 import type { Network, Stream } from "./network.ts";
 import type { Prng } from "./prng.ts";
 import type { SimProcess } from "./process.ts";
 import type { Reply, SimServer } from "./server.ts";
-
-const RECONNECT_STEP_MS = 50;
-const RECONNECT_MS_MAX = 1_000;
 
 interface Pending {
   readonly answered: (answer: unknown) => void;
@@ -127,10 +125,7 @@ export class SimConnection implements Connection {
     if (this.#isClosed || this.#session === undefined) return;
     this.#session.outlives = this.#place.prng.chance(0.5);
     this.#end(detail);
-    this.#timer = this.#clock.at(
-      this.#clock.glance() + Math.min(this.#dials * RECONNECT_STEP_MS, RECONNECT_MS_MAX),
-      () => this.open(),
-    );
+    this.#timer = this.#clock.at(this.#clock.glance() + reconnectDelayMs(this.#dials), () => this.open());
     this.#events.down(detail);
   }
 

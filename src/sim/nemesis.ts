@@ -3,7 +3,7 @@
  * which promise it took away: a memory that is lost, until when its node must be silent.
  */
 import { quarantineMs } from "../clock/validity.ts";
-import type { Fault, Plan } from "./plan.ts";
+import { type Fault, type Plan, rulesOf } from "./plan.ts";
 import type { Prng } from "./prng.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Disk, SimServer } from "./server.ts";
@@ -236,7 +236,7 @@ export class Nemesis {
     const isClockSound = !plan.wrongClocks.includes(simulation.servers.indexOf(server));
     if (!isClockSound || !plan.isStrict) return;
     const at = simulation.clock.now();
-    const rules = { driftFactor: 0.01, clockWindowMs: plan.clockWindowMs };
+    const rules = rulesOf(plan.clockWindowMs);
     const silentMs = quarantineMs(Math.min(...plan.maxTtlMs), rules) - plan.clockWindowMs;
     recorder.add({ at, type: "memory-lost", node: server.name, silentUntil: at + silentMs });
   }

@@ -2,7 +2,8 @@
  * What one seed means: how large the cluster is, what its clients do, and which faults hit it how often. Swarm testing: each run has
  * only some kinds of faults, since all at once hide each other.
  */
-import { leadMs, quarantineMs, validityMs } from "../clock/validity.ts";
+import { leadMs, quarantineMs, type ValidityRules, validityMs } from "../clock/validity.ts";
+import { quorumOf } from "../quorum/tally.ts";
 import type { Weather } from "./network.ts";
 import type { Prng } from "./prng.ts";
 
@@ -60,7 +61,6 @@ export interface Plan {
   readonly isStrict: boolean;
   /** The first client declares the fleet new; otherwise all wait for the first quarantine. */
   readonly isDeclared: boolean;
-  /** Each client sees the cluster through a choice of its nodes that shares a majority with the others'. */
   readonly weather: Weather;
   readonly faults: ReadonlyMap<Fault, number>;
   /** The servers whose clocks may be wrong by more than the window. */
@@ -78,7 +78,7 @@ const DIFFERENT_MAX_TTL_CHANCE = 0.08;
 export function drawPlan(seed: string, prng: Prng): Plan {
   const nodes = prng.pick([3, 3, 3, 5, 5, 5, 4, 1, 2]);
   const clients = prng.int(2, 5);
-  const faulty = nodes - (Math.floor(nodes / 2) + 1);
+  const faulty = nodes - quorumOf(nodes);
   const hasBrokenClocks = prng.chance(BROKEN_CLOCKS_CHANCE);
   const wrong = hasBrokenClocks ? nodes : prng.int(0, faulty);
   const isStrict = !prng.chance(TRUST_CHANCE);
@@ -116,18 +116,28 @@ export function drawPlan(seed: string, prng: Prng): Plan {
   };
 }
 
+/** What the lockers of a run go by: the library's defaults, and the run's window. */
+export function rulesOf(clockWindowMs: number): ValidityRules {
+  return { driftFactor: 0.01, clockWindowMs };
+}
+
 /** How long any client may have to wait once all is healed: connections, quarantines, locks of the dead, and the others' turns. */
 export function recoveryMs({ maxTtlMs, clockWindowMs, clients }: Plan): number {
-  const rules = { driftFactor: 0.01, clockWindowMs };
   const longest = Math.max(...maxTtlMs);
-  return 6_000 + 2 * quarantineMs(longest, rules) + longest + leadMs(clockWindowMs) + clients * 1_000;
+  return (
+    6_000 +
+    2 * quarantineMs(longest, rulesOf(clockWindowMs)) +
+    longest +
+    leadMs(clockWindowMs) +
+    clients * 1_000
+  );
 }
 
 function drawTimes(prng: Prng): { ttlMs: number; clockWindowMs: number } {
   for (;;) {
     const ttlMs = prng.int(500, 3_000);
     const clockWindowMs = prng.pick([100, 100, 50, 20]);
-    const validity = validityMs(ttlMs, { driftFactor: 0.01, clockWindowMs });
+    const validity = validityMs(ttlMs, rulesOf(clockWindowMs));
     if (validity >= 0.55 * ttlMs) return { ttlMs, clockWindowMs };
   }
 }

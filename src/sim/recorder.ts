@@ -5,6 +5,7 @@
 import type { HoldfastEvent } from "../events.ts";
 import type { HistoryEvent, Operation } from "../history/history.ts";
 import type { Lease } from "../lease/lease.ts";
+import { quorumOf } from "../quorum/tally.ts";
 import type { SimProcess } from "./process.ts";
 import type { Execution } from "./server.ts";
 import type { Simulation } from "./simulation.ts";
@@ -26,7 +27,7 @@ export class Recorder {
   constructor(simulation: Simulation, clockWindowMs: number) {
     this.#simulation = simulation;
     this.#clockWindowMs = clockWindowMs;
-    this.#quorum = Math.floor(simulation.servers.length / 2) + 1;
+    this.#quorum = quorumOf(simulation.servers.length);
     for (const server of simulation.servers) server.executed = (execution) => this.#executed(execution);
   }
 

@@ -19,6 +19,7 @@ import {
   QuorumUnreachableError,
 } from "../../src/index.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import { failure } from "../harness/failure.ts";
 import {
   clientPauseWrite,
   debugSleep,
@@ -83,13 +84,6 @@ function nth(cluster: Cluster, index: number): ServerNode {
 
 function locksOn(cluster: Cluster, key = KEY): Promise<unknown[]> {
   return Promise.all(cluster.nodes.filter(({ state }) => state === "up").map((node) => node.cli("GET", key)));
-}
-
-function failure(promise: Promise<unknown>): Promise<Error & { nodes?: readonly { reason: string }[] }> {
-  return promise.then(
-    () => Promise.reject(new Error("expected a rejection")),
-    (error: unknown) => error as Error,
-  );
 }
 
 describe("nodes that die or hang", () => {

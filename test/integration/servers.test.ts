@@ -14,6 +14,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createLocker, type LockerOptions, QuorumUnreachableError } from "../../src/index.ts";
 import { clientTls, tlsArguments } from "../harness/certificates.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import { failure } from "../harness/failure.ts";
 import type { LeaseState } from "../harness/lock-client.ts";
 import { clockShimEnv, clockShimUnavailable, NodeClock } from "../harness/node-clock.ts";
 import { freePort } from "../harness/ports.ts";
@@ -42,13 +43,6 @@ async function pioneer(options: LockerOptions) {
   await locker.init();
   await locker.ready();
   return locker;
-}
-
-function failure(promise: Promise<unknown>): Promise<Error & { nodes?: readonly { detail: string }[] }> {
-  return promise.then(
-    () => Promise.reject(new Error("expected a rejection")),
-    (error: unknown) => error as Error,
-  );
 }
 
 describe("TLS with client certificates", () => {
