@@ -191,7 +191,7 @@ function extendedOnlyWhileHeld(history: History): Violation[] {
     const mine = votes.get(lease.holder) ?? [];
     const counted = new Set(mine.filter((vote) => isExtensionWithin(vote, event)).map(({ node }) => node));
     // A node on which it was put back meanwhile did not hold it all along.
-    const since = Math.max(event.startedAt, lease.acquiredAt);
+    const since = Math.max(event.startedBy, lease.acquiredAt);
     for (const vote of mine)
       if (isTopUp(vote) && vote.at > since && vote.at <= event.at) counted.delete(vote.node);
     const quorum = quorums.get(event.op) ?? 0;

@@ -24,7 +24,13 @@ export type HistoryEvent =
       readonly minValidityMs: number;
     })
   | (ClientFact & { readonly type: "not-acquired"; readonly code: string })
-  | (ClientFact & { readonly type: "extended"; readonly startedAt: number; readonly until: number })
+  /** Begun in [startedAt, startedBy]: who stood still while reading its clock cannot say whether before or after. */
+  | (ClientFact & {
+      readonly type: "extended";
+      readonly startedAt: number;
+      readonly startedBy: number;
+      readonly until: number;
+    })
   /** The client's clock jumped: the validity ends at another time than was said. */
   | (ClientFact & { readonly type: "shortened"; readonly until: number })
   | (ClientFact & { readonly type: "lost"; readonly cause: string; readonly until: number })

@@ -95,9 +95,10 @@ export class Recorder {
     if (event.type === "extended") {
       // Who stood still until the new validity was over as well was never told of it: the old end stands.
       if (process.undisturbed(() => held.lease.isHeld())) held.until = this.#untilOf(process, held.lease);
-      // The world's present, not the process's own: it may have stood still since it measured.
+      // It may have stood still before it measured, or since: then its own present is ahead of the one it measured in.
       const startedAt = process.beginOf(this.#simulation.clock.now(), event.durationMs);
-      this.add({ at, type: "extended", client: process.name, op, startedAt, until: held.until });
+      const startedBy = process.beginOf(at, event.durationMs);
+      this.add({ at, type: "extended", client: process.name, op, startedAt, startedBy, until: held.until });
       this.#planLook(op);
     } else {
       this.add({ at, type: "lost", client: process.name, op, cause: event.cause, until: held.until });

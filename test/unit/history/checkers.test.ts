@@ -49,7 +49,15 @@ function extended(op: string, startedAt: number, at: number): HistoryEvent[] {
   const request = { request: "extend" as const, before: [holder], after: [holder] };
   return [
     ...["n1", "n2"].map((node) => vote({ at: startedAt + 0.5, node, holder, ...request })),
-    { at, type: "extended", client: op.split("#")[0] ?? op, op, startedAt, until: at + 100 },
+    {
+      at,
+      type: "extended",
+      client: op.split("#")[0] ?? op,
+      op,
+      startedAt,
+      startedBy: startedAt,
+      until: at + 100,
+    },
   ];
 }
 
