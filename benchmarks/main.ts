@@ -8,7 +8,7 @@ import { cpus } from "node:os";
 import { Redis } from "ioredis";
 
 import { createLocker, type Locker } from "../src/index.ts";
-import { type Cluster, startCluster } from "../test/harness/cluster.ts";
+import { type Cluster, startCluster } from "../src/chaos/servers/cluster.ts";
 
 const ROUNDS = 10;
 const PAIRS_PER_ROUND = 400;

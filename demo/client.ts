@@ -9,7 +9,7 @@ import {
   LeaseLostError,
   QuorumUnreachableError,
 } from "../src/index.ts";
-import { serveClient } from "../test/harness/processes.ts";
+import { serveClient } from "../src/chaos/machine/processes.ts";
 import { write } from "./resource.ts";
 import type { Attempt, HolderNews, NodeLine, Terms } from "./messages.ts";
 

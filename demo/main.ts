@@ -5,9 +5,9 @@
 import { fileURLToPath } from "node:url";
 
 import { createLocker } from "../src/index.ts";
-import { type Cluster, startCluster } from "../test/harness/cluster.ts";
-import { type ClientProcess, spawnClient } from "../test/harness/processes.ts";
-import { waitFor } from "../test/harness/wait-for.ts";
+import { type Cluster, startCluster } from "../src/chaos/servers/cluster.ts";
+import { type ClientProcess, spawnClient } from "../src/chaos/machine/processes.ts";
+import { waitFor } from "../src/chaos/machine/wait-for.ts";
 import type { Attempt, HolderNews, NodeLine, Terms } from "./messages.ts";
 import { type FencedResource, startResource } from "./resource.ts";
 import { Timeline } from "./timeline.ts";

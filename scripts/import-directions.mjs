@@ -25,7 +25,8 @@ const layers = [
   /* 2 */ { rooms: ["quorum/", "single/", "grant/", "lease/", "wait/", "node/"] },
   /* 3 */ { rooms: ["locker.ts", "environment.ts", "options.ts", "config.ts"], neighbours: true },
   /* 4 */ { rooms: ["index.ts", "sim/"] },
-  /* 5 */ { rooms: ["cli/"] },
+  /* 5 */ { rooms: ["chaos/"] },
+  /* 6 */ { rooms: ["cli/"] },
 ];
 
 main();

@@ -224,15 +224,20 @@ function isTopUp({ request, vote, before, holder }: VoteFact): boolean {
 /** S9: on a node that has executed a release of a holder, that holder never has a key again. */
 function nothingBehindARelease(history: History): Violation[] {
   const released = new Set<string>();
-  return votesOf(history).flatMap((vote) => {
-    const mark = `${vote.node} ${vote.holder}`;
-    if (vote.request === "release" && vote.vote === "granted") released.add(mark);
-    return released.has(mark) && vote.after.includes(vote.holder)
+  return history.flatMap((event) => {
+    if (event.type === "left-behind") {
+      const { at, node, key, holder } = event;
+      return [violation("S9", at, `${key} is still held by ${holder} on ${node}, and nobody works under it`)];
+    }
+    if (event.type !== "vote") return [];
+    const mark = `${event.node} ${event.holder}`;
+    if (event.request === "release" && event.vote === "granted") released.add(mark);
+    return released.has(mark) && event.after.includes(event.holder)
       ? [
           violation(
             "S9",
-            vote.at,
-            `${vote.request} left ${vote.holder} on ${vote.node}, which had executed its release`,
+            event.at,
+            `${event.request} left ${event.holder} on ${event.node}, which had executed its release`,
           ),
         ]
       : [];

@@ -58,8 +58,45 @@ export type HistoryEvent =
   | VoteFact
   | { readonly at: number; readonly type: "memory-lost"; readonly node: string; readonly silentUntil: number }
   | { readonly at: number; readonly type: "fault"; readonly fault: string; readonly target: string }
+  /** From now on, or no longer, a node or a client is in this condition; healthy is who is in none. */
+  | {
+      readonly at: number;
+      readonly type: "condition";
+      readonly target: string;
+      readonly condition: Condition;
+      readonly isOn: boolean;
+    }
+  /** A client has read a counter that checks no fences, and stored one more. */
+  | (ClientFact & { readonly type: "counted"; readonly key: string; readonly read: number })
+  /** When nobody worked under it any more, and all was at rest, a node had this lock still. */
+  | {
+      readonly at: number;
+      readonly type: "left-behind";
+      readonly node: string;
+      readonly key: string;
+      readonly holder: string;
+    }
   /** From here on no fault is injected, and every earlier one was healed. */
   | { readonly at: number; readonly type: "healed" };
+
+/**
+ * Of nodes: `down` has no process, `hung` answers nothing, `empty` has lost its memory and waits to be admitted, `quarantined` was
+ * admitted and is silent, `cut off` is behind a broken network, `slow` behind a slow one, `clock off` tells a wrong time, `demoted`
+ * is a replica, `full` stores nothing new, `locked` turns clients away. Of clients: `stopped`, `blocked`, `down`, `clock off`.
+ */
+export type Condition =
+  | "down"
+  | "hung"
+  | "empty"
+  | "quarantined"
+  | "cut off"
+  | "slow"
+  | "clock off"
+  | "demoted"
+  | "full"
+  | "locked"
+  | "stopped"
+  | "blocked";
 
 interface ClientFact {
   readonly at: number;

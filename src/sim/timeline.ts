@@ -81,6 +81,12 @@ function wordsOf(event: Exclude<HistoryEvent, VoteFact>): string | undefined {
       return `!! ${event.fault}: ${event.target}`;
     case "healed":
       return "-- everything is healed";
+    case "condition":
+      return `!! ${event.target} is ${event.isOn ? "" : "no longer "}${event.condition}`;
+    case "counted":
+      return `${event.op} counts ${event.key} from ${event.read} to ${event.read + 1}`;
+    case "left-behind":
+      return `!! ${event.holder} still has ${event.key} on ${event.node}`;
     case "asked":
     case "open-nodes":
       return undefined;

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 import { expect, test } from "vitest";
 
-import { waitFor } from "../harness/wait-for.ts";
+import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 
 const DEMO = fileURLToPath(new URL("../../build/demo/main.js", import.meta.url));
 

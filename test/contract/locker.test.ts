@@ -13,8 +13,8 @@ import {
   LockerClosedError,
   type LockerOptions,
 } from "../../src/index.ts";
-import { type Cluster, startCluster } from "../harness/cluster.ts";
-import { sleep, waitFor } from "../harness/wait-for.ts";
+import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 
 interface Setting {
   readonly name: string;

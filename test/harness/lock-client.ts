@@ -3,7 +3,7 @@
  * wrong wall clock, a stop or a kill. Options arrive as JSON in the first argument.
  */
 import { createLocker, type Lease, LeaseLostError, type LockerOptions } from "../../src/index.ts";
-import { serveClient } from "./processes.ts";
+import { serveClient } from "../../src/chaos/machine/processes.ts";
 
 export interface LeaseState {
   readonly isHeld: boolean;

@@ -9,11 +9,11 @@ import { join } from "node:path";
 
 import { Redis } from "ioredis";
 
-import { diesWithUs, hasEnded, killWhenWeExit, removeWhenWeExit } from "./mortality.ts";
-import { freePort } from "./ports.ts";
-import { findRedisServer } from "./redis-binary.ts";
-import type { ServerNode } from "./server-node.ts";
-import { waitFor } from "./wait-for.ts";
+import { diesWithUs, hasEnded, killWhenWeExit, removeWhenWeExit } from "../../src/chaos/machine/mortality.ts";
+import { freePort } from "../../src/chaos/machine/ports.ts";
+import { findRedisServer } from "../../src/chaos/servers/redis-binary.ts";
+import type { ServerNode } from "../../src/chaos/servers/server-node.ts";
+import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 
 export interface Sentinel {
   readonly port: number;

@@ -18,7 +18,7 @@ import {
   type QuorumOptions,
   QuorumUnreachableError,
 } from "../../src/index.ts";
-import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { failure } from "../harness/failure.ts";
 import {
   clientPauseWrite,
@@ -30,11 +30,11 @@ import {
   replicaOfCycle,
   requirePassword,
   scriptFlush,
-} from "../harness/nemesis.ts";
-import { clockShimUnavailable } from "../harness/node-clock.ts";
-import { type Proxy, proxied } from "../harness/proxy.ts";
-import type { ServerNode } from "../harness/server-node.ts";
-import { sleep, waitFor } from "../harness/wait-for.ts";
+} from "../../src/chaos/servers/commands.ts";
+import { clockShimUnavailable } from "../../src/chaos/servers/node-clock.ts";
+import { type Proxy, proxied } from "../../src/chaos/network/proxy.ts";
+import type { ServerNode } from "../../src/chaos/servers/server-node.ts";
+import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 
 const TTL_MS = 1_500;
 const KEY = "fault";

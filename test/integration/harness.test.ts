@@ -460,7 +460,7 @@ describe("the nemesis", () => {
 describe("client processes", () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-client-"));
   const script = join(folder, "client.mjs");
-  const built = new URL("../../build/test/harness/processes.js", import.meta.url).href;
+  const built = new URL("../../build/src/chaos/machine/processes.js", import.meta.url).href;
   writeFileSync(
     script,
     `import { serveClient } from ${JSON.stringify(built)};

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { createLocker } from "../../src/index.ts";
-import { type Cluster, startCluster } from "../harness/cluster.ts";
+import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const pages = ["README.md", ...readdirSync(join(root, "docs")).map((name) => join("docs", name))];

@@ -25,8 +25,8 @@ import {
   VOTE_SCRIPT,
   voteArguments,
 } from "../../src/node/redis-scripts.ts";
-import { type Cluster, startCluster } from "../harness/cluster.ts";
-import { clockShimUnavailable } from "../harness/node-clock.ts";
+import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { clockShimUnavailable } from "../../src/chaos/servers/node-clock.ts";
 
 const START_US = 1_800_000_000_000_000;
 const WINDOW_MS = 100;

@@ -13,15 +13,15 @@ import { afterEach, describe, expect, test } from "vitest";
 
 import { createLocker, type LockerOptions, QuorumUnreachableError } from "../../src/index.ts";
 import { clientTls, tlsArguments } from "../harness/certificates.ts";
-import { type Cluster, type ClusterOptions, startCluster } from "../harness/cluster.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { failure } from "../harness/failure.ts";
 import type { LeaseState } from "../harness/lock-client.ts";
-import { clockShimEnv, clockShimUnavailable, NodeClock } from "../harness/node-clock.ts";
-import { freePort } from "../harness/ports.ts";
-import { type ClientProcess, spawnClient } from "../harness/processes.ts";
+import { clockShimEnv, clockShimUnavailable, NodeClock } from "../../src/chaos/servers/node-clock.ts";
+import { freePort } from "../../src/chaos/machine/ports.ts";
+import { type ClientProcess, spawnClient } from "../../src/chaos/machine/processes.ts";
 import { startSentinel } from "../harness/sentinel.ts";
-import type { ServerNode } from "../harness/server-node.ts";
-import { sleep, waitFor } from "../harness/wait-for.ts";
+import type { ServerNode } from "../../src/chaos/servers/server-node.ts";
+import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 
 const TTL_MS = 1_500;
 const KEY = "wild";

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { diesWithUs } from "../harness/mortality.ts";
+import { diesWithUs } from "../../src/chaos/machine/mortality.ts";
 import { type Mutant, MUTANTS } from "./mutants.ts";
 
 const { values } = parseArgs({

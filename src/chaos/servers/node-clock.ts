@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { onPath } from "./redis-binary.ts";
+import { onPath } from "../machine/on-path.ts";
 
 const NANOS_PER_MS = 1_000_000n;
 const REAL_RATE = 1_000_000_000n;
@@ -140,7 +140,7 @@ function compile(): string {
 
 /** The compiler of the tools copies no C: from build/, the source is where it was written. */
 function sourceFile(): string {
-  const places = ["clockshim.c", "../../../test/harness/clockshim.c"];
+  const places = ["clockshim.c", "../../../../src/chaos/servers/clockshim.c"];
   const files = places.map((place) => fileURLToPath(new URL(place, import.meta.url)));
   const found = files.find((file) => existsSync(file));
   if (found === undefined) throw new Error(`clockshim.c is at none of ${files.join(", ")}`);

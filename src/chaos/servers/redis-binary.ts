@@ -1,6 +1,5 @@
 /** Which server the harness starts: the one named by HOLDFAST_REDIS_SERVER, or the first on PATH of redis-server and valkey-server. */
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { onPath } from "../machine/on-path.ts";
 
 export function findRedisServer(): string {
   const named = process.env["HOLDFAST_REDIS_SERVER"];
@@ -12,18 +11,4 @@ export function findRedisServer(): string {
     );
   }
   return found;
-}
-
-export function onPath(program: string): string | undefined {
-  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "");
-  return folders.map((folder) => join(folder, program)).find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -2,7 +2,7 @@
  * Several real redis-servers at once, for tests that need a quorum of them: started together, on ports nobody else has, and stopped
  * together.
  */
-import { freePort } from "./ports.ts";
+import { freePort } from "../machine/ports.ts";
 import { ServerNode, type ClusterOptions } from "./server-node.ts";
 
 export type { ClusterOptions, ServerNode } from "./server-node.ts";

@@ -5,7 +5,7 @@
 import type { ChildProcess } from "node:child_process";
 import { rmSync } from "node:fs";
 
-import { onPath } from "./redis-binary.ts";
+import { onPath } from "./on-path.ts";
 
 /** The command line that makes the kernel end the program with us. The process id is the program's: setpriv execs. */
 export function diesWithUs(program: string, args: readonly string[]): [string, string[]] {

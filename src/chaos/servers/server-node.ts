@@ -10,10 +10,10 @@ import { join } from "node:path";
 
 import { Redis } from "ioredis";
 
-import { diesWithUs, hasEnded, killWhenWeExit, removeWhenWeExit } from "./mortality.ts";
+import { diesWithUs, hasEnded, killWhenWeExit, removeWhenWeExit } from "../machine/mortality.ts";
 import { clockShimEnv, NodeClock } from "./node-clock.ts";
 import { findRedisServer } from "./redis-binary.ts";
-import { sleep } from "./wait-for.ts";
+import { sleep } from "../machine/wait-for.ts";
 
 export interface ClusterOptions {
   /** More arguments for every server. */
@@ -169,7 +169,7 @@ export class ServerNode {
   }
 
   /** Work on a connection of its own, which ends with it or with the time. */
-  async connected<T>(work: (redis: Redis) => Promise<T>, timeoutMs = CLI_TIMEOUT_MS): Promise<T> {
+  async connected<T>(work: (redis: Redis) => Promise<T>, timeoutMs: number = CLI_TIMEOUT_MS): Promise<T> {
     const redis = new Redis(this.port, "127.0.0.1", {
       protocol: 2,
       lazyConnect: true,

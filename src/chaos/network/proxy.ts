@@ -6,8 +6,8 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 
-import type { Cluster } from "./cluster.ts";
-import { freePort } from "./ports.ts";
+import type { Cluster } from "../servers/cluster.ts";
+import { freePort } from "../machine/ports.ts";
 import { Link } from "./proxy-link.ts";
 import { harmlessRules, type Lane, type LaneRules } from "./proxy-lane.ts";
 
