@@ -25,8 +25,6 @@ export interface ClusterPlan {
   readonly nodes?: number;
   /** Append-only files, synced every second; default none, so that a node that dies has lost its memory. */
   readonly aof?: boolean;
-  /** Which nodes each client knows; a client beyond the list knows all of them, as all do by default. */
-  readonly views?: readonly (readonly number[])[];
   /** More arguments for redis-server. */
   readonly args?: readonly string[];
 }

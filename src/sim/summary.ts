@@ -84,7 +84,7 @@ export function added(a: Summary, b: Summary): Summary {
 }
 
 /** From the healing to the last client's first lease after it. */
-function recoveryOf(history: readonly HistoryEvent[]): number {
+export function recoveryOf(history: readonly HistoryEvent[]): number {
   const healedAt = history.find(({ type }) => type === "healed")?.at ?? Infinity;
   const firsts = new Map<string, number>();
   for (const event of history) {

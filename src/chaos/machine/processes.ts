@@ -4,8 +4,16 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { EventEmitter, once } from "node:events";
+import { fileURLToPath } from "node:url";
 
 import { diesWithUs, hasEnded, killWhenWeExit } from "./mortality.ts";
+
+/** A script beside this one, as it can be run: sources are run from build/, which mirrors the tree. */
+export function builtScript(path: string, from: string): string {
+  const file = fileURLToPath(new URL(path, from));
+  const js = file.replace(/\.ts$/, ".js");
+  return from.endsWith(".ts") ? js.replace(/\/src\/(?!.*\/src\/)/, "/build/src/") : js;
+}
 
 interface Question {
   readonly id: number;

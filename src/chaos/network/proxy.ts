@@ -38,6 +38,7 @@ class FaultProxy implements AsyncDisposable {
   #server: Server | undefined;
   #blackhole = false;
   #ambush: Ambush | undefined;
+  #catch: Catch | undefined;
 
   constructor(port: number, targetPort: number) {
     this.port = port;
@@ -92,6 +93,19 @@ class FaultProxy implements AsyncDisposable {
     this.#ambush = { request, link: undefined };
   }
 
+  /**
+   * Once: the next request that contains one of these words is kept back, or is let through and what comes back is; `caught` is called
+   * then. `flush` lets it go on.
+   */
+  catchNext(words: readonly string[], direction: "up" | "down", caught: () => void): void {
+    this.#catch = { words, direction, caught };
+  }
+
+  /** Does not wait for that request any more. */
+  catchNone(): void {
+    this.#catch = undefined;
+  }
+
   /** No new connections (ECONNREFUSED). Those that exist live on. */
   async refuse(on: boolean): Promise<void> {
     if (on) {
@@ -116,6 +130,7 @@ class FaultProxy implements AsyncDisposable {
   pass(): void {
     this.#blackhole = false;
     this.#ambush = undefined;
+    this.#catch = undefined;
     this.#change("both", harmlessRules());
     this.#heal();
     this.flush();
@@ -157,6 +172,12 @@ class FaultProxy implements AsyncDisposable {
   }
 
   #watch(bytes: Buffer, link: Link): void {
+    const { words = [], direction, caught } = this.#catch ?? {};
+    if (direction !== undefined && words.some((word) => bytes.includes(word))) {
+      this.#catch = undefined;
+      this.hold(direction);
+      caught?.();
+    }
     const { request } = this.#ambush ?? {};
     if (request !== undefined && bytes.includes(request)) this.#ambush = { request, link };
   }
@@ -184,6 +205,12 @@ class FaultProxy implements AsyncDisposable {
       direction === "both" ? [up, down] : [direction === "up" ? up : down],
     );
   }
+}
+
+interface Catch {
+  readonly words: readonly string[];
+  readonly direction: "up" | "down";
+  readonly caught: () => void;
 }
 
 interface Ambush {

@@ -2,6 +2,7 @@
  * What an operator, a memory limit or another server does to a Redis server that stays up: faults made by commands. Each is undone by
  * its counterpart here, or by a restart of the node.
  */
+import { sleep } from "../machine/wait-for.ts";
 import type { ServerNode } from "./server-node.ts";
 
 /** Longer than the command itself may take, so that a sleeping server is no error. */
@@ -58,4 +59,49 @@ export async function noPassword(node: ServerNode): Promise<void> {
 /** Resolves when the server is awake again; until then it does nothing at all. */
 export async function debugSleep(node: ServerNode, seconds: number): Promise<void> {
   await node.connected((redis) => redis.call("DEBUG", "SLEEP", seconds), seconds * 1_000 + MARGIN_MS);
+}
+
+/** Whoever is connected stays so, and may run no script any more. */
+export async function forbidScripts(node: ServerNode): Promise<void> {
+  await node.cli("ACL", "SETUSER", "default", "-@scripting");
+}
+
+/** Ends all connections, and lets but one come back; only a restart of the server ends it. */
+export async function limitClients(node: ServerNode): Promise<void> {
+  await node.connected(async (redis) => {
+    await redis.config("SET", "maxclients", 1);
+    await redis.call("CLIENT", "KILL", "TYPE", "normal");
+  });
+}
+
+/** Undoes `requirePassword` and `forbidScripts`. */
+export async function allowEverybody(node: ServerNode): Promise<void> {
+  await node.cli("ACL", "SETUSER", "default", "+@all");
+  await noPassword(node);
+}
+
+/** The server answers BUSY to everybody for so long. */
+export async function runBusyScript(node: ServerNode, ms: number): Promise<void> {
+  await node.cli("CONFIG", "SET", "busy-reply-threshold", 1);
+  // Ends with the error that it was killed.
+  const script = node
+    .connected((redis) => redis.eval("while true do end", 0), ms + MARGIN_MS)
+    .catch(() => {});
+  await sleep(ms);
+  await node.cli("SCRIPT", "KILL");
+  await script;
+}
+
+/** Of keys that nobody uses, so that loading them takes time. */
+const FILLERS = 600;
+
+/** Answers LOADING for about so long, with its memory kept. */
+export async function loadSlowly(node: ServerNode, ms: number): Promise<void> {
+  await node.cli("DEBUG", "POPULATE", FILLERS, "filler", 2_000);
+  const delayUs = Math.ceil((ms * 1_000) / FILLERS);
+  await node.cli("CONFIG", "SET", "key-load-delay", delayUs, "rdbcompression", "no");
+  // Between two events a loading server answers nobody: let every key be one.
+  await node.cli("CONFIG", "SET", "loading-process-events-interval-bytes", 1_024);
+  await node.connected((redis) => redis.call("DEBUG", "RELOAD"), ms + MARGIN_MS);
+  await node.cli("EVAL", "for i = 0, ARGV[1] - 1 do redis.call('UNLINK', 'filler:' .. i) end", 0, FILLERS);
 }

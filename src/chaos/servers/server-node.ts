@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -66,6 +66,10 @@ export class ServerNode {
 
   get dataFolder(): string {
     return join(this.#folder, "data");
+  }
+
+  get #snapshotFolder(): string {
+    return join(this.#folder, "snapshot");
   }
 
   get state(): ServerState {
@@ -135,6 +139,20 @@ export class ServerNode {
       const path = join(folder, name);
       truncateSync(path, Math.max(0, statSync(path).size - lostBytes));
     }
+    await this.start();
+  }
+
+  /** Puts what is on disk now aside, for `restoreSnapshot`. Needs `aof`. */
+  keepSnapshot(): void {
+    rmSync(this.#snapshotFolder, { recursive: true, force: true });
+    cpSync(this.dataFolder, this.#snapshotFolder, { recursive: true });
+  }
+
+  /** Comes back as it was when the snapshot was kept. */
+  async restoreSnapshot(): Promise<void> {
+    await this.kill();
+    rmSync(this.dataFolder, { recursive: true, force: true });
+    cpSync(this.#snapshotFolder, this.dataFolder, { recursive: true });
     await this.start();
   }
 

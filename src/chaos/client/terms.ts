@@ -1,0 +1,28 @@
+/** What a client process is told when it starts. Types only. */
+import type { QuorumOptions, SingleOptions } from "../../options.ts";
+import type { Work } from "../scenario.ts";
+
+export interface ClientTerms {
+  readonly name: string;
+  /** From 1. */
+  readonly number: number;
+  readonly seed: string;
+  readonly key: string;
+  readonly locker: QuorumOptions | SingleOptions;
+  /** By the addresses this client knows them by. */
+  readonly nodeNames: Readonly<Record<string, string>>;
+  readonly quorum: number;
+  /** URL of the resource. */
+  readonly resource: string;
+  readonly work: Work;
+}
+
+/** What a client process says, unasked: an event of the history, or what became of a node as it sees it. */
+export type ClientNews =
+  | { readonly event: "history"; readonly value: unknown }
+  | { readonly event: "node"; readonly value: NodeSighting };
+
+export interface NodeSighting {
+  readonly node: string;
+  readonly state: string;
+}

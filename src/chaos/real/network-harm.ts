@@ -1,0 +1,30 @@
+/** Faults of the network, as rules of the proxies between clients and servers. */
+import type { Proxy } from "../network/proxy.ts";
+import type { NetworkFault } from "../scenario.ts";
+
+type Harm = (proxy: Proxy, fault: NetworkFault) => void | Promise<void>;
+
+const DELAY_MS = 100;
+
+const HARM: Readonly<Record<Exclude<NetworkFault["do"], "lose packets">, Harm>> = {
+  cut: (proxy) => proxy.drop("both"),
+  "drop requests": (proxy) => proxy.drop("up"),
+  "drop replies": (proxy) => proxy.drop("down"),
+  "hold requests": (proxy) => proxy.hold("up"),
+  "hold replies": (proxy) => proxy.hold("down"),
+  delay: (proxy, { ms = DELAY_MS, jitterMs = 0 }) => proxy.delay(ms, jitterMs),
+  chop: (proxy) => proxy.chunk(1),
+  "reset connections": (proxy) => proxy.cut(),
+  "reset before the reply": (proxy) => proxy.cutBeforeReply(),
+  "refuse connections": async (proxy) => {
+    await proxy.refuse(true);
+    proxy.cut();
+  },
+  "swallow connections": (proxy) => proxy.blackhole(true),
+  "heal the network": (proxy) => proxy.pass(),
+};
+
+export async function harmNetwork(proxy: Proxy, fault: NetworkFault): Promise<void> {
+  if (fault.do === "lose packets") throw new Error("a proxy cannot lose packets: it carries bytes");
+  await HARM[fault.do](proxy, fault);
+}

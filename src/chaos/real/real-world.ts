@@ -1,0 +1,346 @@
+/**
+ * A world of real processes: Redis servers, clients that know nothing of each other, and, where a scenario breaks the network, a proxy
+ * between every client and every server.
+ */
+import { createHash, randomUUID } from "node:crypto";
+
+import { quarantineMs } from "../../clock/validity.ts";
+import { SOLO_SCRIPTS } from "../../node/redis-scripts.ts";
+import { ResourceState, type ResourceServer, serveResource } from "../client/resource.ts";
+import type { NodeSighting } from "../client/terms.ts";
+import {
+  type Ability,
+  factsOf,
+  isAboutClients,
+  isAboutClocks,
+  isAboutNetwork,
+  needsOf,
+  wordsOf,
+} from "../faults.ts";
+import { Journal } from "../journal.ts";
+import { lockerOptionsOf, type PlannedOptions } from "../locker-options.ts";
+import { monotonicMs } from "../machine/monotonic.ts";
+import { sleep } from "../machine/wait-for.ts";
+import { startProxy } from "../network/proxy.ts";
+import type { ClientFault, ClockFault, Fault, NetworkFault, NodeFault, Scenario } from "../scenario.ts";
+import { type Cluster, startCluster } from "../servers/cluster.ts";
+import type { ServerNode } from "../servers/server-node.ts";
+import type { Interception, RequestCue, World } from "../world.ts";
+import { ClientHandle } from "./client-handle.ts";
+import { harmNetwork } from "./network-harm.ts";
+import { harmNode } from "./node-harm.ts";
+import { Sightings } from "./sightings.ts";
+
+/** A client that does not answer for so long never will. */
+const ANSWER_MS = 20_000;
+const SWINGS_PER_SECOND = 5;
+const POLL_MS = 50;
+
+export class RealWorld implements World {
+  readonly nodes: readonly string[];
+  readonly clients: readonly string[];
+  readonly journal: Journal = new Journal();
+  readonly troubles: string[] = [];
+  readonly #scenario: Scenario;
+  readonly #seed: string;
+  readonly #needs: ReadonlySet<Ability>;
+  readonly #options: PlannedOptions;
+  readonly #key: string;
+  readonly #sightings: Sightings = new Sightings(this.journal, monotonicMs);
+  readonly #swings = new Map<ServerNode, NodeJS.Timeout>();
+  /** Whoever was killed could give nothing back. */
+  readonly #killed = new Set<string>();
+  #cluster: Cluster | undefined;
+  #resource: ResourceServer | undefined;
+  #handles: ClientHandle[] = [];
+
+  constructor(scenario: Scenario, seed: string) {
+    this.#scenario = scenario;
+    this.#seed = seed;
+    this.#needs = needsOf(scenario);
+    this.#options = lockerOptionsOf(scenario.locker);
+    this.#key = `chaos:${scenario.name}:${randomUUID()}`;
+    this.nodes = numbered("n", scenario.cluster?.nodes ?? 3);
+    this.clients = numbered("c", scenario.work.clients ?? 3);
+  }
+
+  now(): number {
+    return monotonicMs();
+  }
+
+  sleep(ms: number): Promise<void> {
+    return sleep(ms);
+  }
+
+  async begin(): Promise<void> {
+    const { aof = false, args = [] } = this.#scenario.cluster ?? {};
+    const clockShim = this.#needs.has("set clocks of servers");
+    this.#cluster = await startCluster(this.nodes.length, { aof, args, clockShim });
+    this.#resource = await serveResource(this.#resourceState());
+    this.#handles = await Promise.all(this.clients.map((name, index) => this.#client(name, index + 1)));
+    const [first] = this.#handles;
+    // Nobody else knows these nodes: no lock is outstanding on them.
+    await first?.call("init");
+    await this.#everybody("ready");
+    await this.#everybody("begin");
+  }
+
+  async inflict(fault: Fault): Promise<void> {
+    this.#noteFault(fault);
+    if (isAboutClients(fault)) await this.#harmClients(fault);
+    else if (isAboutNetwork(fault)) await this.#harmNetwork(fault);
+    else if (isAboutClocks(fault))
+      await Promise.all(this.#servers(fault).map((node) => this.#setClock(node, fault)));
+    else await Promise.all(this.#servers(fault).map((node) => this.#harmServer(node, fault)));
+  }
+
+  intercept({ client, node, request, moment }: RequestCue): Interception {
+    const proxy = this.#handle(client).proxies[node - 1];
+    if (proxy === undefined) throw new RangeError(`there is no node ${node}`);
+    const direction = moment === "before it arrives" ? "up" : "down";
+    const caught = new Promise<void>((resolve) => proxy.catchNext(marksOf(request), direction, resolve));
+    return {
+      caught,
+      release: () => {
+        proxy.catchNone();
+        proxy.flush(direction);
+      },
+    };
+  }
+
+  rest(): Promise<void> {
+    return this.#everybody("end");
+  }
+
+  confirm(waitMs: number): Promise<void> {
+    return this.#everybody("confirm", waitMs);
+  }
+
+  async settle(waitMs: number): Promise<void> {
+    const end = this.now() + waitMs;
+    let left = await this.#locksLeft();
+    while (left.length > 0 && this.now() < end) {
+      await this.sleep(POLL_MS);
+      left = await this.#locksLeft();
+    }
+    for (const { node, holder } of left)
+      this.journal.add({ at: this.now(), type: "left-behind", node, key: this.#key, holder });
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#swings.values()) clearInterval(timer);
+    await this.#everybody("close").catch(() => {});
+    await Promise.all(this.#handles.map((handle) => handle.dispose()));
+    this.#resource?.close();
+    await this.#cluster?.stop();
+  }
+
+  async #client(name: string, number: number): Promise<ClientHandle> {
+    const { mode, ttlMs, maxTtlMs, clockWindowMs, nodeTimeoutMs, restartGuard } = this.#options;
+    const cluster = this.#cluster?.nodes ?? [];
+    const proxies = this.#needs.has("break connections")
+      ? await Promise.all(cluster.map(({ port }) => startProxy(port)))
+      : [];
+    const locker = { mode, ttlMs, maxTtlMs, clockWindowMs, nodeTimeoutMs, restartGuard, owner: name };
+    const { work } = this.#scenario;
+    const resource = this.#resource?.url ?? "";
+    return new ClientHandle({
+      terms: { name, number, seed: this.#seed, key: this.#key, locker, resource, work },
+      urls: (proxies.length > 0 ? proxies : cluster).map(({ url }) => url),
+      proxies,
+      hasOwnClock: this.#needs.has("set clocks of clients"),
+      heard: (event) => this.journal.add(event),
+      saw: (sighting: NodeSighting) => this.#sightings.saw(name, sighting),
+    });
+  }
+
+  #resourceState(): ResourceState {
+    return new ResourceState(({ op, key, fence }, isStored) =>
+      this.journal.add({ at: this.now(), type: "write", client: clientOf(op), op, key, fence, isStored }),
+    );
+  }
+
+  async #harmServer(node: ServerNode, fault: NodeFault): Promise<void> {
+    const name = this.#nameOf(node);
+    const { condition, passes, forgets } = factsOf(fault);
+    if (condition !== undefined) this.journal.condition(this.now(), name, condition, true);
+    const done = harmNode(node, fault);
+    if (passes === undefined) await done;
+    else this.#own(done.then(() => this.journal.condition(this.now(), name, condition ?? "hung", false)));
+    if (forgets === "always" || (forgets === "disk" && this.#scenario.cluster?.aof !== true))
+      this.#memoryLost(name);
+    this.#cure(name, fault);
+  }
+
+  /** A clock that is just set right is a jump there and back: its server starts anew instead. */
+  async #setClock(node: ServerNode, { do: deed, ms = 0, rate = 1 }: ClockFault): Promise<void> {
+    const { clock } = node;
+    if (clock === undefined) throw new Error("this server has no clock of its own");
+    const name = this.#nameOf(node);
+    clearInterval(this.#swings.get(node));
+    if (deed === "set the clock right") {
+      await node.kill();
+      clock.reset();
+      await node.start();
+      this.journal.condition(this.now(), name, "clock off", false);
+      if (this.#scenario.cluster?.aof !== true) this.#memoryLost(name);
+      return;
+    }
+    this.journal.condition(this.now(), name, "clock off", true);
+    if (deed === "step the clock") clock.step(ms);
+    else if (deed === "run the clock at") clock.rate(rate);
+    else
+      this.#swings.set(
+        node,
+        swing((sign) => clock.step(sign * ms)),
+      );
+  }
+
+  async #harmNetwork(fault: NetworkFault): Promise<void> {
+    const { condition } = factsOf(fault);
+    const clients = fault.clients ?? this.#handles.map((_, index) => index + 1);
+    const proxies = clients.flatMap((client) =>
+      fault.nodes.flatMap((node) => this.#handle(client).proxies[node - 1] ?? []),
+    );
+    await Promise.all(proxies.map((proxy) => harmNetwork(proxy, fault)));
+    for (const node of fault.nodes) {
+      if (condition !== undefined) this.journal.condition(this.now(), `n${node}`, condition, true);
+      this.#cure(`n${node}`, fault);
+    }
+  }
+
+  async #harmClients(fault: ClientFault): Promise<void> {
+    for (const number of fault.clients) await this.#harmClient(this.#handle(number), fault);
+  }
+
+  async #harmClient(handle: ClientHandle, fault: ClientFault): Promise<void> {
+    const { name } = handle;
+    const { condition } = factsOf(fault);
+    if (condition !== undefined) this.journal.condition(this.now(), name, condition, true);
+    switch (fault.do) {
+      case "stop":
+        handle.stop();
+        break;
+      case "continue":
+        handle.continue();
+        break;
+      case "block": {
+        const over = () => this.journal.condition(this.now(), name, "blocked", false);
+        this.#own(handle.call("block", fault.ms ?? 1_000).then(over));
+        break;
+      }
+      case "kill a client":
+        await handle.kill();
+        this.#killed.add(name);
+        this.#sightings.gone(name);
+        this.journal.add({ at: this.now(), type: "crashed", client: name });
+        break;
+      case "start anew":
+        await handle.startAnew();
+        break;
+      case "step a client's clock":
+        handle.clock?.step(fault.ms ?? 0);
+    }
+    this.#cure(name, fault);
+  }
+
+  #cure(target: string, fault: Fault): void {
+    for (const condition of factsOf(fault).cures ?? [])
+      this.journal.condition(this.now(), target, condition, false);
+  }
+
+  /** Grants nothing before all it may have forgotten has expired, unless the clients trust every node. */
+  #memoryLost(node: string): void {
+    const { restartGuard, maxTtlMs, clockWindowMs, rules } = this.#options;
+    if (restartGuard === "trust") return;
+    const at = this.now();
+    const silentUntil = at + quarantineMs(maxTtlMs, rules) - clockWindowMs;
+    this.journal.add({ at, type: "memory-lost", node, silentUntil });
+  }
+
+  #noteFault(fault: Fault): void {
+    const clients = "clients" in fault ? (fault.clients ?? []).map((client) => `c${client}`) : [];
+    const nodes = "nodes" in fault ? fault.nodes.map((node) => `n${node}`) : [];
+    const target = [nodes.join("+"), clients.join("+")].filter((part) => part !== "").join(" for ");
+    this.journal.add({ at: this.now(), type: "fault", fault: wordsOf(fault), target });
+  }
+
+  async #locksLeft(): Promise<{ node: string; holder: string }[]> {
+    const answers = await Promise.all(
+      (this.#cluster?.nodes ?? []).map(async (node) => ({
+        node: this.#nameOf(node),
+        holder: await node.cli("GET", this.#key),
+      })),
+    );
+    return answers.flatMap(({ node, holder }) =>
+      typeof holder === "string" && !this.#killed.has(clientOf(holder)) ? [{ node, holder }] : [],
+    );
+  }
+
+  async #everybody(method: string, ...args: unknown[]): Promise<void> {
+    const living = this.#handles.filter(({ isAlive }) => isAlive);
+    await Promise.all(living.map((handle) => this.#ask(handle, method, args)));
+  }
+
+  async #ask(handle: ClientHandle, method: string, args: readonly unknown[]): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = new Error(`${handle.name} did not ${method} within ${ANSWER_MS} ms`);
+      timer = setTimeout(() => reject(error), ANSWER_MS);
+    });
+    try {
+      await Promise.race([handle.call(method, ...args), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What goes on without being waited for, and may fail. */
+  #own(work: Promise<void>): void {
+    work.catch((error: unknown) => this.troubles.push(String(error)));
+  }
+
+  #servers({ nodes }: { readonly nodes: readonly number[] }): ServerNode[] {
+    return nodes.map((number) => {
+      const node = this.#cluster?.nodes[number - 1];
+      if (node === undefined) throw new RangeError(`there is no node ${number}`);
+      return node;
+    });
+  }
+
+  #nameOf(node: ServerNode): string {
+    return this.nodes[this.#cluster?.nodes.indexOf(node) ?? -1] ?? node.url;
+  }
+
+  #handle(number: number): ClientHandle {
+    const handle = this.#handles[number - 1];
+    if (handle === undefined) throw new RangeError(`there is no client ${number}`);
+    return handle;
+  }
+}
+
+function numbered(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`);
+}
+
+/** `c1#7` is an operation of c1, and `c1#58e16cc6` a holder of it. */
+function clientOf(name: string): string {
+  return name.slice(0, name.indexOf("#"));
+}
+
+/** How a request is told from others on the wire: alone it names its script, and in company itself. */
+function marksOf(request: RequestCue["request"]): string[] {
+  const sha = createHash("sha1").update(SOLO_SCRIPTS[request]).digest("hex");
+  return [sha, `\r\n${request}\r\n`];
+}
+
+function swing(step: (sign: number) => void): NodeJS.Timeout {
+  let sign = 1;
+  return setInterval(
+    () => {
+      step(sign);
+      sign = -sign;
+    },
+    1_000 / SWINGS_PER_SECOND / 2,
+  );
+}
