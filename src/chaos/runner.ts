@@ -146,13 +146,8 @@ class Run {
   async #inflict(fault: Fault): Promise<void> {
     await this.#world.inflict(fault);
     if (remedyOf(fault) !== undefined) this.#standing.add(fault);
-    for (const other of this.#standing) if (remedyOf(other)?.do === fault.do) this.#forgive(other, fault);
-  }
-
-  /** Undone for all of its targets. */
-  #forgive(standing: Fault, remedy: Fault): void {
-    const [broken, mended] = [targetsOf(standing), targetsOf(remedy)];
-    if (broken.every((target) => mended.includes(target))) this.#standing.delete(standing);
+    for (const other of this.#standing)
+      if (remedyOf(other)?.do === fault.do && covers(fault, other)) this.#standing.delete(other);
   }
 
   async #undoLater(fault: Fault, remedy: Fault, ms: number): Promise<void> {
@@ -196,8 +191,19 @@ function isObserved(property: Property): boolean {
   return property !== "S5" && property !== "S8";
 }
 
-function targetsOf(fault: Fault): string[] {
-  const nodes = "nodes" in fault ? fault.nodes.map((node) => `n${node}`) : [];
-  const clients = "clients" in fault ? (fault.clients ?? []).map((client) => `c${client}`) : [];
-  return nodes.length > 0 ? nodes : clients;
+/** Whether a remedy is for all that a fault was inflicted on; a network's fault without clients is everybody's. */
+function covers(remedy: Fault, fault: Fault): boolean {
+  return coversAll(nodesOf(remedy), nodesOf(fault)) && coversAll(clientsOf(remedy), clientsOf(fault));
+}
+
+function coversAll(wide: readonly number[] | undefined, narrow: readonly number[] | undefined): boolean {
+  return wide === undefined || (narrow?.every((target) => wide.includes(target)) ?? false);
+}
+
+function nodesOf(fault: Fault): readonly number[] | undefined {
+  return "nodes" in fault ? fault.nodes : undefined;
+}
+
+function clientsOf(fault: Fault): readonly number[] | undefined {
+  return "clients" in fault ? fault.clients : undefined;
 }

@@ -10,6 +10,8 @@ import type { Lease } from "../../lease/lease.ts";
 
 export interface LedgerTerms {
   readonly client: string;
+  /** From 1: a client that was killed and started anew has another one. */
+  readonly life: number;
   /** By the clock of the history, ms. */
   readonly now: () => number;
   readonly record: (event: HistoryEvent) => void;
@@ -33,7 +35,8 @@ export class Ledger {
   }
 
   acquiring(keys: readonly string[], mustSucceed = false): Operation {
-    const op = `${this.#terms.client}#${++this.#operations}`;
+    const { client, life } = this.#terms;
+    const op = `${client}#${life > 1 ? `${life}:` : ""}${++this.#operations}`;
     this.#record({ ...this.#fact(op), type: "acquiring", keys, mustSucceed });
     return op;
   }

@@ -15,7 +15,7 @@ import { type Actor, doWork, giveBack, take } from "./work.ts";
 
 const terms = JSON.parse(process.argv[2] ?? "{}") as ClientTerms;
 const settings = resolveOptions(terms.locker);
-const prng = new Prng(`${terms.seed}/${terms.name}`);
+const prng = new Prng(`${terms.seed}/${terms.name}/${terms.life}`);
 const nameOf = (address: string): string => terms.nodeNames[address] ?? address;
 let isOn = true;
 let working: Promise<void> | undefined;
@@ -44,6 +44,7 @@ const tell = serveClient({
 
 const ledger = new Ledger({
   client: terms.name,
+  life: terms.life,
   now: monotonicMs,
   record: (event) => tell("history", event),
   quorum: terms.quorum,

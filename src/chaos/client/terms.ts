@@ -6,6 +6,8 @@ export interface ClientTerms {
   readonly name: string;
   /** From 1. */
   readonly number: number;
+  /** From 1: how often it was started. */
+  readonly life: number;
   readonly seed: string;
   readonly key: string;
   readonly locker: QuorumOptions | SingleOptions;

@@ -12,7 +12,7 @@ import type { Proxy } from "../network/proxy.ts";
 import { clockShimEnv, NodeClock } from "../servers/node-clock.ts";
 
 export interface ClientPlan {
-  readonly terms: Omit<ClientTerms, "quorum" | "nodeNames" | "locker"> & {
+  readonly terms: Omit<ClientTerms, "life" | "quorum" | "nodeNames" | "locker"> & {
     readonly locker: Omit<ClientTerms["locker"], "nodes">;
   };
   /** The nodes as this client reaches them. */
@@ -30,6 +30,7 @@ export class ClientHandle {
   readonly clock: NodeClock | undefined;
   readonly #plan: ClientPlan;
   readonly #removeClock: () => void;
+  #lives = 0;
   #process: ClientProcess;
   /** SIGKILL has hit it, and nothing has started it anew. */
   #isGone = false;
@@ -85,6 +86,7 @@ export class ClientHandle {
     const { mode } = terms.locker;
     const all: ClientTerms = {
       ...terms,
+      life: ++this.#lives,
       locker: { ...terms.locker, mode, nodes: [...urls] },
       nodeNames,
       quorum: mode === "single" ? 1 : quorumOf(urls.length),

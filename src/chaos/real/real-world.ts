@@ -5,6 +5,7 @@
 import { createHash, randomUUID } from "node:crypto";
 
 import { quarantineMs } from "../../clock/validity.ts";
+import type { Condition } from "../../history/history.ts";
 import { SOLO_SCRIPTS } from "../../node/redis-scripts.ts";
 import { ResourceState, type ResourceServer, serveResource } from "../client/resource.ts";
 import type { NodeSighting } from "../client/terms.ts";
@@ -48,6 +49,8 @@ export class RealWorld implements World {
   readonly #key: string;
   readonly #sightings: Sightings = new Sightings(this.journal, monotonicMs);
   readonly #swings = new Map<ServerNode, NodeJS.Timeout>();
+  /** By condition: from which client to which node. */
+  readonly #badWays = { "cut off": new Set<string>(), slow: new Set<string>() };
   /** Whoever was killed could give nothing back. */
   readonly #killed = new Set<string>();
   #cluster: Cluster | undefined;
@@ -113,7 +116,7 @@ export class RealWorld implements World {
   }
 
   confirm(waitMs: number): Promise<void> {
-    return this.#everybody("confirm", waitMs);
+    return this.#within(waitMs + ANSWER_MS, "confirm", waitMs);
   }
 
   async settle(waitMs: number): Promise<void> {
@@ -203,9 +206,19 @@ export class RealWorld implements World {
       fault.nodes.flatMap((node) => this.#handle(client).proxies[node - 1] ?? []),
     );
     await Promise.all(proxies.map((proxy) => harmNetwork(proxy, fault)));
-    for (const node of fault.nodes) {
-      if (condition !== undefined) this.journal.condition(this.now(), `n${node}`, condition, true);
-      this.#cure(`n${node}`, fault);
+    for (const node of fault.nodes) this.#noteWays(`n${node}`, clients, condition);
+  }
+
+  /** A node is cut off as long as it is from one client. */
+  #noteWays(node: string, clients: readonly number[], condition: Condition | undefined): void {
+    for (const each of ["cut off", "slow"] as const) {
+      const ways = this.#badWays[each];
+      for (const client of clients) {
+        if (each === condition) ways.add(`${node} c${client}`);
+        else if (condition === undefined) ways.delete(`${node} c${client}`);
+      }
+      const isOn = this.clients.some((client) => ways.has(`${node} ${client}`));
+      this.journal.condition(this.now(), node, each, isOn);
     }
   }
 
@@ -277,16 +290,20 @@ export class RealWorld implements World {
     );
   }
 
-  async #everybody(method: string, ...args: unknown[]): Promise<void> {
-    const living = this.#handles.filter(({ isAlive }) => isAlive);
-    await Promise.all(living.map((handle) => this.#ask(handle, method, args)));
+  #everybody(method: string): Promise<void> {
+    return this.#within(ANSWER_MS, method);
   }
 
-  async #ask(handle: ClientHandle, method: string, args: readonly unknown[]): Promise<void> {
+  async #within(limitMs: number, method: string, ...args: unknown[]): Promise<void> {
+    const living = this.#handles.filter(({ isAlive }) => isAlive);
+    await Promise.all(living.map((handle) => this.#ask(handle, limitMs, method, args)));
+  }
+
+  async #ask(handle: ClientHandle, limitMs: number, method: string, args: readonly unknown[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      const error = new Error(`${handle.name} did not ${method} within ${ANSWER_MS} ms`);
-      timer = setTimeout(() => reject(error), ANSWER_MS);
+      const error = new Error(`${handle.name} did not ${method} within ${limitMs} ms`);
+      timer = setTimeout(() => reject(error), limitMs);
     });
     try {
       await Promise.race([handle.call(method, ...args), late]);
