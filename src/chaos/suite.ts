@@ -5,37 +5,35 @@ import type { Scenario } from "./scenario.ts";
 import type { World } from "./world.ts";
 
 export interface Suite {
-  readonly scenarios: readonly Scenario[];
+  /** Drawn one by one, so that there may be as many as there is time for. */
+  readonly scenarios: Iterable<Scenario>;
   readonly seed: string;
   /** How many at once. */
   readonly concurrency: number;
   /** A world for this scenario, or why there is none, in words. */
   readonly open: (scenario: Scenario, seed: string) => World | string;
   /** Hears of each as soon as it is over. */
-  readonly finished?: (result: ScenarioResult) => void;
+  readonly finished: (result: ScenarioResult) => void;
 }
 
-/** Results come in the order of the scenarios. */
-export async function runSuite({ scenarios, concurrency, ...terms }: Suite): Promise<ScenarioResult[]> {
-  const results: ScenarioResult[] = [];
-  const queue = scenarios.entries();
+/** Resolves when all are over. */
+export async function runSuite({ scenarios, concurrency, ...terms }: Suite): Promise<void> {
+  const queue = scenarios[Symbol.iterator]();
   const work = async (): Promise<void> => {
-    for (const [index, scenario] of queue) results[index] = await runOne(scenario, terms);
+    for (let next = queue.next(); next.done !== true; next = queue.next()) await runOne(next.value, terms);
   };
   await Promise.all(Array.from({ length: concurrency }, work));
-  return results;
 }
 
 async function runOne(
   scenario: Scenario,
   { seed, open, finished }: Omit<Suite, "scenarios" | "concurrency">,
-): Promise<ScenarioResult> {
+): Promise<void> {
   const own = `${seed}/${scenario.name}`;
   const world = open(scenario, own);
   const result: ScenarioResult =
     typeof world === "string"
       ? { verdict: "not run", scenario, reason: world }
-      : await runIn(world, scenario, own);
-  finished?.(result);
-  return result;
+      : await world.run(runIn(world, scenario, own));
+  finished(result);
 }

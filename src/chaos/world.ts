@@ -2,7 +2,6 @@
  * Where a scenario happens: real processes, containers, a user's own nodes, or a simulation. The runner knows nothing else of it, and a
  * world knows nothing of scenarios.
  */
-import type { Ability } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import type { Cue, Fault } from "./scenario.ts";
 
@@ -15,6 +14,8 @@ export interface World {
   /** By the clock of the history, ms. */
   now(): number;
   sleep(ms: number): Promise<void>;
+  /** Lets time pass until the work is done: on a virtual clock nothing happens by itself. */
+  run<T>(work: Promise<T>): Promise<T>;
   /** Nodes and clients are there, and every client works. */
   begin(): Promise<void>;
   /** Resolves when it has happened. */
@@ -40,6 +41,3 @@ export interface Interception {
   /** Lets it go on its way, or stops waiting for it. */
   release(): void;
 }
-
-/** What a world cannot do, in words, by ability. */
-export type Inabilities = ReadonlyMap<Ability, string>;

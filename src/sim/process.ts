@@ -80,6 +80,12 @@ export class SimProcess {
     this.#stoppedUntil = this.localNow + ms;
   }
 
+  /** SIGCONT, before a stop is over by itself. */
+  continue(): void {
+    this.#stoppedUntil = Math.min(this.#stoppedUntil, this.#clock.now());
+    if (this.#waiting.length > 0) this.#planDelivery();
+  }
+
   /** The whole machine sleeps: its monotonic clock stands still meanwhile. */
   suspend(ms: number): void {
     this.#suspensions.push({ from: this.localNow, ms });
@@ -124,6 +130,7 @@ export class SimProcess {
     this.#clock.at(this.localNow, () => {
       if (this.#clock.now() < this.#stoppedUntil) return this.#planDelivery();
       const run = this.#waiting.shift();
+      // Another plan was quicker, after a stop that was cut short.
       if (this.#waiting.length > 0) this.#planDelivery();
       run?.();
     });

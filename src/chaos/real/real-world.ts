@@ -75,6 +75,10 @@ export class RealWorld implements World {
     return sleep(ms);
   }
 
+  run<T>(work: Promise<T>): Promise<T> {
+    return work;
+  }
+
   async begin(): Promise<void> {
     const { aof = false, args = [] } = this.#scenario.cluster ?? {};
     const clockShim = this.#needs.has("set clocks of servers");
