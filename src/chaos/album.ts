@@ -47,7 +47,7 @@ const SUMS = [
 
 export class Album {
   readonly folder: string;
-  readonly #pictured: ScenarioResult[] = [];
+  readonly #pictured: { readonly result: ScenarioResult; readonly index: number }[] = [];
   readonly #faults: Record<string, number> = {};
   readonly #overlaps: Record<string, number> = {};
   readonly #margins: number[] = [];
@@ -69,10 +69,11 @@ export class Album {
     return this.#counts.failed > 0;
   }
 
-  add(result: ScenarioResult): void {
+  /** `index`: its place in the run, whenever it ended. */
+  add(result: ScenarioResult, index: number): void {
     if (result.verdict === "not run") {
       this.#counts.notRun++;
-      this.#pictured.push(result);
+      this.#pictured.push({ result, index });
       return;
     }
     this.#counts[result.verdict]++;
@@ -80,11 +81,11 @@ export class Album {
     const lines = result.history.map((event) => JSON.stringify(event));
     writeFileSync(join(this.#histories, `${result.scenario.name}.jsonl`), `${lines.join("\n")}\n`);
     if (this.#pictured.length < (result.verdict === "failed" ? 2 * PICTURES_MAX : PICTURES_MAX))
-      this.#pictured.push(result);
+      this.#pictured.push({ result, index });
   }
 
   pictured(): readonly ScenarioResult[] {
-    return this.#pictured;
+    return this.#pictured.toSorted((a, b) => a.index - b.index).map(({ result }) => result);
   }
 
   summary(): RunSummary {

@@ -130,8 +130,8 @@ async function play(args: Arguments, output: CommandOutput): Promise<number> {
     seed: args.seed,
     concurrency: args.concurrency,
     open: (scenario, seed) => open(scenario, seed, args.simulated),
-    finished: (result) => {
-      album.add(result);
+    finished: (result, index) => {
+      album.add(result, index);
       output.line(progressLine(result, performance.now() - began));
     },
   });

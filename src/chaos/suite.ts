@@ -13,20 +13,23 @@ export interface Suite {
   /** A world for this scenario, or why there is none, in words. */
   readonly open: (scenario: Scenario, seed: string) => World | string;
   /** Hears of each as soon as it is over. */
-  readonly finished: (result: ScenarioResult) => void;
+  readonly finished: (result: ScenarioResult, index: number) => void;
 }
 
 /** Resolves when all are over. */
 export async function runSuite({ scenarios, concurrency, ...terms }: Suite): Promise<void> {
   const queue = scenarios[Symbol.iterator]();
+  let started = 0;
   const work = async (): Promise<void> => {
-    for (let next = queue.next(); next.done !== true; next = queue.next()) await runOne(next.value, terms);
+    for (let next = queue.next(); next.done !== true; next = queue.next())
+      await runOne(next.value, started++, terms);
   };
   await Promise.all(Array.from({ length: concurrency }, work));
 }
 
 async function runOne(
   scenario: Scenario,
+  index: number,
   { seed, open, finished }: Omit<Suite, "scenarios" | "concurrency">,
 ): Promise<void> {
   const own = `${seed}/${scenario.name}`;
@@ -35,5 +38,5 @@ async function runOne(
     typeof world === "string"
       ? { verdict: "not run", scenario, reason: world }
       : await world.run(runIn(world, scenario, own));
-  finished(result);
+  finished(result, index);
 }

@@ -114,9 +114,8 @@ async function foundBySimulation(): Promise<string | undefined> {
 
 async function foundByTests(): Promise<string | undefined> {
   const began = performance.now();
-  // Without the swarm's own runs, which are the other column.
-  const args = ["vitest", "run", "--project", "unit", "--bail", "1", "--exclude", "**/swarm.test.ts"];
-  const { status, output } = await run("npx", args);
+  const args = ["run", "--project", "unit", "--bail", "1"];
+  const { status, output } = await run(process.execPath, ["node_modules/vitest/vitest.mjs", ...args]);
   if (status === 0) return undefined;
   const file = /FAIL.*?test\/(?:unit\/)?([\w/-]+)\.test\.ts/.exec(output)?.[1] ?? "a test";
   return `${file} in ${took(began)}`;
@@ -127,9 +126,16 @@ function took(began: number): string {
 }
 
 function run(command: string, args: readonly string[]): Promise<{ status: number; output: string }> {
-  const child = spawn(...diesWithUs(command, args), { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
-  // Not by asking: a run that never comes back to its event loop would not hear it.
-  const timeout = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+  const [program, programArgs] = diesWithUs(command, args);
+  // A group of its own: an endless test runs in a worker of it, which hears nothing and outlives whoever started it.
+  const child = spawn(program, programArgs, {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  const end = () => child.pid !== undefined && isAlive(child.pid) && process.kill(-child.pid, "SIGKILL");
+  process.on("exit", end);
+  const timeout = setTimeout(end, PATIENCE_MS);
   let output = "";
   child.stdout.on("data", (chunk) => (output += String(chunk)));
   child.stderr.on("data", (chunk) => (output += String(chunk)));
@@ -137,9 +143,18 @@ function run(command: string, args: readonly string[]): Promise<{ status: number
     child.on("error", reject);
     child.on("close", (status) => {
       clearTimeout(timeout);
+      process.off("exit", end);
       resolve({ status: status ?? 1, output });
     });
   });
+}
+
+function isAlive(group: number): boolean {
+  try {
+    return process.kill(-group, 0);
+  } catch {
+    return false;
+  }
 }
 
 function write(findings: readonly Finding[]): void {

@@ -26,6 +26,8 @@ export const CLOCK_SCENARIOS: readonly Scenario[] = [
   {
     name: "clocks-there-and-back",
     title: "Two of three clocks jump there and back five times a second: exclusion may fail, fences hold.",
+    // With files: most clocks are wrong here, and memory must not be lost as well (docs/safety.md).
+    cluster: { aof: true },
     rows: [23],
     work: { kind: "register", sectionMs: [100, 600] },
     steps: [{ afterMs: 300, fault: { do: "swing the clock", nodes: [1, 2], ms: 1_500 } }],
