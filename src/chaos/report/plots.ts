@@ -4,8 +4,8 @@ import { type Content, type Markup, tag } from "./markup.ts";
 import { ms, seconds } from "./words.ts";
 
 const NAMES = 270;
-const COLUMN = 225;
-const GAP = 18;
+const COLUMN = 205;
+const GAP = 44;
 const ROW = 17;
 const TOP = 44;
 const WIDTH = NAMES + 3 * (COLUMN + GAP);
@@ -69,7 +69,7 @@ const DECADES = Math.log10(300_000);
 
 function latency(): Column {
   return {
-    title: "acquire: median, p99 and longest",
+    title: "acquire: median, p99, longest",
     ticks: [1, 10, 100, 1_000, 10_000].map((value) => ({
       value,
       label: value < 1_000 ? `${value} ms` : `${value / 1_000} s`,
@@ -92,7 +92,7 @@ function latency(): Column {
 
 function unavailability(worst: number): Column {
   return {
-    title: "longest time in which nobody could have it",
+    title: "longest unavailability",
     ticks: [0, worst / 2, worst].map((value) => ({ value, label: `${seconds(value)} s` })),
     place: (value) => value / worst,
     draw: ({ figures: { unavailableMs } }, x, y) =>

@@ -31,7 +31,11 @@ export function eventsOf<T extends HistoryEvent["type"]>(history: History, type:
 
 export function holdsOf(history: History, client: string): Hold[] {
   const validUntil = new Map<string, number>();
-  for (const event of history) if ("until" in event) validUntil.set(event.op, event.until);
+  for (const event of history) {
+    if ("until" in event) validUntil.set(event.op, event.until);
+    // What was given back is valid no longer.
+    if (event.type === "releasing") validUntil.set(event.op, event.at);
+  }
   return leasesOf(history)
     .filter((lease) => lease.client === client)
     .map(({ op, fence, acquiredAt, endedAt }) => ({

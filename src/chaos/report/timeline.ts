@@ -67,8 +67,9 @@ export function timelineOf(result: FinishedScenario): Markup {
   );
 }
 
-function frameOf({ startedAt, endedAt, history }: FinishedScenario): Frame {
-  const from = Math.min(startedAt, history[0]?.at ?? startedAt);
+/** From when the clients work: how the servers were admitted before that is the same in all scenarios. */
+function frameOf({ startedAt, endedAt }: FinishedScenario): Frame {
+  const from = startedAt;
   const to = Math.max(endedAt, from + 1);
   const unitMs = (to - from) / (WIDTH - GUTTER - RIGHT);
   const x = (at: number) => GUTTER + Math.min(Math.max(at - from, 0), to - from) / unitMs;
@@ -186,7 +187,7 @@ function writes(history: FinishedScenario["history"], client: string, { x }: Fra
 
 function nodeLane(node: string, y: number, { history, endedAt }: FinishedScenario, frame: Frame): Markup {
   const middle = y + NODE_LANE / 2;
-  const spans = conditionsOf(history, node, endedAt);
+  const spans = conditionsOf(history, node, endedAt).filter(({ to }) => to > frame.from);
   return tag(
     "g",
     {},
