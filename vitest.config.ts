@@ -57,6 +57,8 @@ export default defineConfig({
           name: "chaos",
           include: [chaos],
           ...forksProcesses,
+          // Scenarios mostly wait: as many at once as `npm run chaos` runs on two cores.
+          maxConcurrency: 3,
           testTimeout: 120_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 3 },
