@@ -3,7 +3,7 @@
  * its targets, and whether it takes a node's memory.
  */
 import type { Condition } from "../history/history.ts";
-import type { ClientFault, ClockFault, Fault, NetworkFault, NodeFault, Scenario } from "./scenario.ts";
+import type { ClientFault, ClockFault, Fault, NetworkFault, Scenario } from "./scenario.ts";
 
 /** What a world may be able to do to its nodes, its network and its clients. */
 export type Ability =
@@ -125,10 +125,6 @@ export function isAboutNetwork(fault: Fault): fault is NetworkFault {
 
 export function isAboutClocks(fault: Fault): fault is ClockFault {
   return factsOf(fault).needs === "set clocks of servers";
-}
-
-export function isAboutNodes(fault: Fault): fault is NodeFault {
-  return !isAboutClients(fault) && !isAboutNetwork(fault) && !isAboutClocks(fault);
 }
 
 /** In words, for the history: `delay 200 ms`. */

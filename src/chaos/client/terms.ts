@@ -19,11 +19,7 @@ export interface ClientTerms {
   readonly work: Work;
 }
 
-/** What a client process says, unasked: an event of the history, or what became of a node as it sees it. */
-export type ClientNews =
-  | { readonly event: "history"; readonly value: unknown }
-  | { readonly event: "node"; readonly value: NodeSighting };
-
+/** What became of a node, as a client sees it. */
 export interface NodeSighting {
   readonly node: string;
   readonly state: string;
