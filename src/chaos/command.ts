@@ -2,25 +2,20 @@
  * The command line of chaos: the standard suite, some of it, or a long random run; a line for every scenario as it ends, a table and a
  * report in the end. Exit codes: 0 all passed, 1 something failed, 2 a wrong argument.
  */
-import { randomInt } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { Album } from "./album.ts";
 import { environmentOf } from "./environment-of.ts";
 import { drawScenario } from "./random.ts";
-import { obstacleTo } from "./real/abilities.ts";
-import { RealWorld } from "./real/real-world.ts";
 import { renderReport } from "./report/report.ts";
 import { renderTable } from "./report/table.ts";
 import type { ScenarioResult } from "./result.ts";
+import { drawnSeed, runEach } from "./run-scenarios.ts";
 import type { Scenario } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
-import { SimulatedWorld, simulationObstacleTo } from "./simulated/simulated-world.ts";
-import { runSuite } from "./suite.ts";
-import type { World } from "./world.ts";
+import { givenNode } from "./servers/given.ts";
 
 const HELP = `holdfast chaos: kills, stops, empties and partitions real Redis servers under locks, and looks what becomes of the locks.
 
@@ -30,6 +25,7 @@ const HELP = `holdfast chaos: kills, stops, empties and partitions real Redis se
   --seed S            what chance comes from (default: drawn, and printed)
   --round N           with --minutes: begin at this round of the seed; without: play this round alone
   --concurrency N     how many at once (default: one more than there are cores)
+  --nodes URL,URL     on these nodes, which are not harmed: only clients and their way to the nodes are
   --simulated         on simulated servers and a virtual clock instead of real ones
   --out FOLDER        where report.html, summary.json and the histories go (default: reports/chaos)
   --help
@@ -66,11 +62,9 @@ function parse(args: readonly string[]) {
     ...values,
     minutes: values.minutes === undefined ? undefined : positive("minutes", values.minutes),
     round: values.round === undefined ? undefined : whole("round", values.round),
-    concurrency:
-      values.concurrency === undefined
-        ? availableParallelism() + 1
-        : whole("concurrency", values.concurrency),
-    seed: values.seed ?? String(randomInt(1, 2 ** 40)),
+    concurrency: values.concurrency === undefined ? undefined : whole("concurrency", values.concurrency),
+    nodes: values.nodes?.split(",").map(address),
+    seed: values.seed ?? drawnSeed(),
   };
 }
 
@@ -85,6 +79,7 @@ function parsed(args: readonly string[]) {
         seed: { type: "string" },
         round: { type: "string" },
         concurrency: { type: "string" },
+        nodes: { type: "string" },
         simulated: { type: "boolean", default: false },
         out: { type: "string", default: join("reports", "chaos") },
         help: { type: "boolean", default: false },
@@ -92,6 +87,14 @@ function parsed(args: readonly string[]) {
     });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function address(url: string): string {
+  try {
+    return givenNode(url).url;
+  } catch (error) {
+    throw new UsageError(`--nodes: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
@@ -125,11 +128,8 @@ async function play(args: Arguments, output: CommandOutput): Promise<number> {
   const startedAt = new Date().toISOString();
   const album = new Album(resolve(args.out));
   output.line(`seed ${args.seed}`);
-  await runSuite({
-    scenarios,
-    seed: args.seed,
-    concurrency: args.concurrency,
-    open: (scenario, seed) => open(scenario, seed, args.simulated),
+  await runEach(scenarios, {
+    ...args,
     finished: (result, index) => {
       album.add(result, index);
       output.line(progressLine(result, performance.now() - began));
@@ -176,16 +176,13 @@ function* rounds(seed: string, first: number, end: number): Generator<Scenario> 
   for (let round = first; performance.now() < end; round++) yield drawScenario(seed, round);
 }
 
-function open(scenario: Scenario, seed: string, isSimulated: boolean): World | string {
-  if (isSimulated) return simulationObstacleTo(scenario) ?? new SimulatedWorld(scenario, seed);
-  return obstacleTo(scenario) ?? new RealWorld(scenario, seed);
-}
-
-function repeatCommand({ only, minutes, seed, simulated }: Arguments, name: string): string {
+function repeatCommand({ only, minutes, seed, simulated, nodes }: Arguments, name: string): string {
   const parts = [name, `--seed ${seed}`];
   if (only !== undefined) parts.push(`--only ${only}`);
   if (minutes !== undefined) parts.push(`--minutes ${minutes}`);
   if (simulated) parts.push("--simulated");
+  // They may carry passwords.
+  if (nodes !== undefined) parts.push("--nodes URLS");
   return parts.join(" ");
 }
 

@@ -85,7 +85,8 @@ const FACTS: Readonly<Record<Fault["do"], FaultFacts>> = {
   "reset before the reply": { needs: "break connections" },
   "refuse connections": { needs: "break connections", condition: "cut off", undoneBy: "heal the network" },
   "swallow connections": { needs: "break connections", condition: "cut off", undoneBy: "heal the network" },
-  "lose packets": { needs: "lose packets", condition: "slow", undoneBy: "heal the network" },
+  "lose packets": { needs: "lose packets", condition: "slow", undoneBy: "lose no packets" },
+  "lose no packets": { needs: "lose packets", cures: ["slow"] },
   "heal the network": { needs: "break connections", cures: ["cut off", "slow"] },
 
   stop: { needs: "end and stop clients", condition: "stopped", undoneBy: "continue" },

@@ -46,13 +46,14 @@ function overlapMs(leases: readonly LeaseRecord[]): number {
   return sum;
 }
 
-/** A client that was stopped or blocked could not be told anything: its losses say nothing of the signal. */
+/** A client that was stopped or blocked could not be told in time, nor one whose clock has jumped to the end. */
 function signalMarginMs(history: History): number {
   const away = new Set<string>();
   let least = NaN;
   for (const event of history) {
     if (event.type === "condition" && (event.condition === "stopped" || event.condition === "blocked"))
       away.add(event.target);
+    if (event.type === "shortened") away.add(event.client);
     if (event.type !== "lost" || event.cause !== "expired" || away.has(event.client)) continue;
     const marginMs = event.until - event.at;
     if (!(marginMs >= least)) least = marginMs;

@@ -146,9 +146,10 @@ export interface NetworkFault {
     | "refuse connections"
     | "swallow connections"
     | "lose packets"
+    | "lose no packets"
     | "heal the network";
   readonly nodes: readonly number[];
-  /** Whose way to the nodes; default everybody's. */
+  /** Whose way to the nodes; default everybody's. Lost packets are everybody's. */
   readonly clients?: readonly number[];
   /** For `delay`: so long, and up to so much longer. */
   readonly ms?: number;

@@ -21,7 +21,8 @@ export function hasEnded(child: ChildProcess): boolean {
 }
 
 const living = new Set<ChildProcess>();
-const folders = new Set<string>();
+/** What else must be undone, at once and without waiting. */
+const debts = new Set<() => void>();
 
 export function killWhenWeExit(child: ChildProcess): void {
   attend();
@@ -34,11 +35,15 @@ export function killWhenWeExit(child: ChildProcess): void {
 
 /** A folder of our own making; answers with what removes it earlier. */
 export function removeWhenWeExit(folder: string): () => void {
+  return undoWhenWeExit(() => rmSync(folder, { recursive: true, force: true }));
+}
+
+/** Answers with what does it earlier. */
+export function undoWhenWeExit(undo: () => void): () => void {
   attend();
-  folders.add(folder);
+  debts.add(undo);
   return () => {
-    rmSync(folder, { recursive: true, force: true });
-    folders.delete(folder);
+    if (debts.delete(undo)) undo();
     relax();
   };
 }
@@ -53,18 +58,18 @@ const endings = Object.entries(EXIT_CODES).map(([signal, code]) => {
 });
 
 function attend(): void {
-  if (living.size + folders.size > 0) return;
+  if (living.size + debts.size > 0) return;
   process.on("exit", cleanUp);
   for (const { signal, end } of endings) process.on(signal, end);
 }
 
 function relax(): void {
-  if (living.size + folders.size > 0) return;
+  if (living.size + debts.size > 0) return;
   process.off("exit", cleanUp);
   for (const { signal, end } of endings) process.off(signal, end);
 }
 
 function cleanUp(): void {
   for (const child of living) child.kill("SIGKILL");
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+  for (const undo of debts) undo();
 }

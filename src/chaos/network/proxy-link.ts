@@ -7,7 +7,7 @@ import { connect, type Socket } from "node:net";
 import { Lane, type LaneRules, type Parcel } from "./proxy-lane.ts";
 
 export interface LinkTerms {
-  readonly targetPort: number;
+  readonly target: { readonly port: number; readonly host: string };
   readonly up: LaneRules;
   readonly down: LaneRules;
   /** Sees each request as it arrives from the client. */
@@ -24,7 +24,7 @@ export class Link {
 
   constructor(client: Socket, terms: LinkTerms, onClosed: () => void) {
     this.#client = client.setNoDelay(true);
-    this.#server = connect({ port: terms.targetPort, host: "127.0.0.1", noDelay: true, allowHalfOpen: true });
+    this.#server = connect({ ...terms.target, noDelay: true, allowHalfOpen: true });
     this.up = new Lane(terms.up, (parcel) => toServer(this.#server, parcel));
     this.down = new Lane(terms.down, (parcel) => toClient(this.#client, parcel));
     client.on("data", (bytes) => {

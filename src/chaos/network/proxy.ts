@@ -16,22 +16,22 @@ export type Proxy = FaultProxy;
 /** `up` is from the client to the server. */
 type Direction = "up" | "down" | "both";
 
-export async function startProxy(targetPort: number): Promise<Proxy> {
-  const proxy = new FaultProxy(await freePort(), targetPort);
+export async function startProxy(targetPort: number, targetHost = "127.0.0.1"): Promise<Proxy> {
+  const proxy = new FaultProxy(await freePort(), { port: targetPort, host: targetHost });
   await proxy.refuse(false);
   return proxy;
 }
 
 /** One proxy in front of each node, in the order of the nodes. */
 export function proxied(cluster: Cluster): Promise<Proxy[]> {
-  return Promise.all(cluster.nodes.map(({ port }) => startProxy(port)));
+  return Promise.all(cluster.nodes.map(({ port, host }) => startProxy(port, host)));
 }
 
 class FaultProxy implements AsyncDisposable {
   readonly port: number;
   readonly url: string;
   readonly #rules = { up: harmlessRules(), down: harmlessRules() };
-  readonly #targetPort: number;
+  readonly #target: { readonly port: number; readonly host: string };
   readonly #links = new Set<Link>();
   /** Connected to the proxy and, behind a black hole, to nothing. */
   readonly #lost = new Set<Socket>();
@@ -40,10 +40,10 @@ class FaultProxy implements AsyncDisposable {
   #ambush: Ambush | undefined;
   #catch: Catch | undefined;
 
-  constructor(port: number, targetPort: number) {
+  constructor(port: number, target: { readonly port: number; readonly host: string }) {
     this.port = port;
     this.url = `redis://127.0.0.1:${port}`;
-    this.#targetPort = targetPort;
+    this.#target = target;
   }
 
   get connections(): number {
@@ -162,7 +162,7 @@ class FaultProxy implements AsyncDisposable {
       client,
       {
         ...this.#rules,
-        targetPort: this.#targetPort,
+        target: this.#target,
         onRequest: (bytes, from) => this.#watch(bytes, from),
         intercepts: (from) => this.#springs(from),
       },

@@ -2,11 +2,12 @@
 import type { Proxy } from "../network/proxy.ts";
 import type { NetworkFault } from "../scenario.ts";
 
+type ProxyDeed = Exclude<NetworkFault["do"], "lose packets" | "lose no packets">;
 type Harm = (proxy: Proxy, fault: NetworkFault) => void | Promise<void>;
 
 const DELAY_MS = 100;
 
-const HARM: Readonly<Record<Exclude<NetworkFault["do"], "lose packets">, Harm>> = {
+const HARM: Readonly<Record<ProxyDeed, Harm>> = {
   cut: (proxy) => proxy.drop("both"),
   "drop requests": (proxy) => proxy.drop("up"),
   "drop replies": (proxy) => proxy.drop("down"),
@@ -24,7 +25,11 @@ const HARM: Readonly<Record<Exclude<NetworkFault["do"], "lose packets">, Harm>> 
   "heal the network": (proxy) => proxy.pass(),
 };
 
-export async function harmNetwork(proxy: Proxy, fault: NetworkFault): Promise<void> {
-  if (fault.do === "lose packets") throw new Error("a proxy cannot lose packets: it carries bytes");
+export async function harmNetwork(proxy: Proxy, fault: NetworkFault & { do: ProxyDeed }): Promise<void> {
   await HARM[fault.do](proxy, fault);
+}
+
+/** The rest is a matter of the servers' own hosts. */
+export function isForProxies(fault: NetworkFault): fault is NetworkFault & { do: ProxyDeed } {
+  return fault.do in HARM;
 }

@@ -25,10 +25,12 @@ import { sleep } from "../machine/wait-for.ts";
 import { startProxy } from "../network/proxy.ts";
 import type { ClientFault, ClockFault, Fault, NetworkFault, NodeFault, Scenario } from "../scenario.ts";
 import { type Cluster, startCluster } from "../servers/cluster.ts";
+import { type GivenNode, givenNode, throughPort } from "../servers/given.ts";
+import { startNamespaceCluster } from "../servers/namespaces.ts";
 import type { ServerNode } from "../servers/server-node.ts";
 import type { Interception, RequestCue, World } from "../world.ts";
 import { ClientHandle } from "./client-handle.ts";
-import { harmNetwork } from "./network-harm.ts";
+import { harmNetwork, isForProxies } from "./network-harm.ts";
 import { harmNode } from "./node-harm.ts";
 import { Sightings } from "./sightings.ts";
 
@@ -36,6 +38,7 @@ import { Sightings } from "./sightings.ts";
 const ANSWER_MS = 20_000;
 const SWINGS_PER_SECOND = 5;
 const POLL_MS = 50;
+const LOST_PERCENT = 10;
 
 export class RealWorld implements World {
   readonly nodes: readonly string[];
@@ -53,17 +56,21 @@ export class RealWorld implements World {
   readonly #badWays = { "cut off": new Set<string>(), slow: new Set<string>() };
   /** Whoever was killed could give nothing back. */
   readonly #killed = new Set<string>();
+  /** URLs of servers that are not ours; undefined where we start our own. */
+  readonly #given: readonly GivenNode[] | undefined;
   #cluster: Cluster | undefined;
   #resource: ResourceServer | undefined;
   #handles: ClientHandle[] = [];
 
-  constructor(scenario: Scenario, seed: string) {
+  /** `urls`: of nodes that exist; by default servers are started. */
+  constructor(scenario: Scenario, seed: string, urls?: readonly string[]) {
     this.#scenario = scenario;
     this.#seed = seed;
     this.#needs = needsOf(scenario);
     this.#options = lockerOptionsOf(scenario.locker);
     this.#key = `chaos:${scenario.name}:${randomUUID()}`;
-    this.nodes = numbered("n", scenario.cluster?.nodes ?? 3);
+    this.#given = urls?.map(givenNode);
+    this.nodes = numbered("n", urls?.length ?? scenario.cluster?.nodes ?? 3);
     this.clients = numbered("c", scenario.work.clients ?? 3);
   }
 
@@ -80,14 +87,12 @@ export class RealWorld implements World {
   }
 
   async begin(): Promise<void> {
-    const { aof = false, args = [] } = this.#scenario.cluster ?? {};
-    const clockShim = this.#needs.has("set clocks of servers");
-    this.#cluster = await startCluster(this.nodes.length, { aof, args, clockShim });
+    if (this.#given === undefined) this.#cluster = await this.#startServers();
     this.#resource = await serveResource(this.#resourceState());
     this.#handles = await Promise.all(this.clients.map((name, index) => this.#client(name, index + 1)));
     const [first] = this.#handles;
-    // Nobody else knows these nodes: no lock is outstanding on them.
-    await first?.call("init");
+    // Nobody else knows our own nodes: no lock is outstanding on them. Of others only their operator can say that.
+    if (this.#given === undefined) await first?.call("init");
     await this.#everybody("ready");
     await this.#everybody("begin");
   }
@@ -142,18 +147,33 @@ export class RealWorld implements World {
     await this.#cluster?.stop();
   }
 
+  #startServers(): Promise<Cluster> {
+    const { aof = false, args = [] } = this.#scenario.cluster ?? {};
+    const clockShim = this.#needs.has("set clocks of servers");
+    const start = this.#needs.has("lose packets") ? startNamespaceCluster : startCluster;
+    return start(this.nodes.length, { aof, args, clockShim });
+  }
+
+  /** Ours or given. */
+  get #all(): readonly GivenNode[] {
+    return this.#given ?? this.#cluster?.nodes ?? [];
+  }
+
   async #client(name: string, number: number): Promise<ClientHandle> {
     const { mode, ttlMs, maxTtlMs, clockWindowMs, nodeTimeoutMs, restartGuard } = this.#options;
-    const cluster = this.#cluster?.nodes ?? [];
+    const nodes = this.#all;
     const proxies = this.#needs.has("break connections")
-      ? await Promise.all(cluster.map(({ port }) => startProxy(port)))
+      ? await Promise.all(nodes.map(({ port, host }) => startProxy(port, host)))
       : [];
     const locker = { mode, ttlMs, maxTtlMs, clockWindowMs, nodeTimeoutMs, restartGuard, owner: name };
     const { work } = this.#scenario;
     const resource = this.#resource?.url ?? "";
     return new ClientHandle({
       terms: { name, number, seed: this.#seed, key: this.#key, locker, resource, work },
-      urls: (proxies.length > 0 ? proxies : cluster).map(({ url }) => url),
+      urls: nodes.map(({ url }, index) => {
+        const proxy = proxies[index];
+        return proxy === undefined ? url : throughPort(url, proxy.port);
+      }),
       proxies,
       hasOwnClock: this.#needs.has("set clocks of clients"),
       heard: (event) => this.journal.add(event),
@@ -205,12 +225,19 @@ export class RealWorld implements World {
 
   async #harmNetwork(fault: NetworkFault): Promise<void> {
     const { condition } = factsOf(fault);
+    if (!isForProxies(fault)) return this.#losePackets(fault);
     const clients = fault.clients ?? this.#handles.map((_, index) => index + 1);
     const proxies = clients.flatMap((client) =>
       fault.nodes.flatMap((node) => this.#handle(client).proxies[node - 1] ?? []),
     );
     await Promise.all(proxies.map((proxy) => harmNetwork(proxy, fault)));
     for (const node of fault.nodes) this.#noteWays(`n${node}`, clients, condition);
+  }
+
+  async #losePackets(fault: NetworkFault): Promise<void> {
+    const percent = fault.do === "lose packets" ? (fault.percent ?? LOST_PERCENT) : 0;
+    await Promise.all(this.#servers(fault).map((node) => node.losePackets(percent)));
+    for (const node of fault.nodes) this.journal.condition(this.now(), `n${node}`, "slow", percent > 0);
   }
 
   /** A node is cut off as long as it is from one client. */
@@ -284,8 +311,8 @@ export class RealWorld implements World {
 
   async #locksLeft(): Promise<{ node: string; holder: string }[]> {
     const answers = await Promise.all(
-      (this.#cluster?.nodes ?? []).map(async (node) => ({
-        node: this.#nameOf(node),
+      this.#all.map(async (node, index) => ({
+        node: this.nodes[index] ?? node.url,
         holder: await node.cli("GET", this.#key),
       })),
     );
@@ -306,7 +333,7 @@ export class RealWorld implements World {
   async #ask(handle: ClientHandle, limitMs: number, method: string, args: readonly unknown[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      const error = new Error(`${handle.name} did not ${method} within ${limitMs} ms`);
+      const error = new Error(`${handle.name} gave no answer to "${method}" within ${limitMs} ms`);
       timer = setTimeout(() => reject(error), limitMs);
     });
     try {

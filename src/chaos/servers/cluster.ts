@@ -15,8 +15,13 @@ export interface Cluster extends AsyncDisposable {
 
 const PORT_TRIES = 5;
 
-export async function startCluster(size: number, options: ClusterOptions = {}): Promise<Cluster> {
-  const starts = await Promise.allSettled(Array.from({ length: size }, () => startNode(options)));
+export function startCluster(size: number, options: ClusterOptions = {}): Promise<Cluster> {
+  return together(Array.from({ length: size }, () => startNode(options)));
+}
+
+/** All of them, or none. */
+export async function together(starting: readonly Promise<ServerNode>[]): Promise<Cluster> {
+  const starts = await Promise.allSettled(starting);
   const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
   const stop = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => node.dispose()));

@@ -24,6 +24,17 @@ export interface ClusterOptions {
   readonly clockShim?: boolean;
 }
 
+/** Where a server runs: here, or on a host of its own. */
+export interface ServerPlace {
+  readonly host: string;
+  /** The command line that runs this one there; its process id must be the program's. */
+  readonly enter: (program: string, args: readonly string[]) => [string, string[]];
+  /** Of all packets from and to this host, lose so many of 100; 0 heals. */
+  readonly losePackets?: (percent: number) => Promise<void>;
+}
+
+const HERE: ServerPlace = { host: "127.0.0.1", enter: (program, args) => [program, [...args]] };
+
 /** `up` answers, `paused` is stopped by a signal, `dead` has no process. */
 export type ServerState = "up" | "paused" | "dead";
 
@@ -41,6 +52,7 @@ const LOG_CHARACTERS = 4_000;
 
 export class ServerNode {
   readonly port: number;
+  readonly host: string;
   readonly url: string;
   /** The wall clock of the server's machine, so to speak: restarts do not set it right. */
   readonly clock: NodeClock | undefined;
@@ -49,13 +61,16 @@ export class ServerNode {
   readonly #folder: string;
   readonly #removeFolder: () => void;
   readonly #options: ClusterOptions;
+  readonly #place: ServerPlace;
   #process: ChildProcess | undefined;
   #paused = false;
   #log = "";
 
-  constructor(port: number, options: ClusterOptions) {
+  constructor(port: number, options: ClusterOptions, place: ServerPlace = HERE) {
     this.port = port;
-    this.url = `redis://127.0.0.1:${port}`;
+    this.host = place.host;
+    this.#place = place;
+    this.url = `redis://${place.host}:${port}`;
     this.#options = options;
     this.#folder = mkdtempSync(join(tmpdir(), "holdfast-redis-"));
     this.#removeFolder = removeWhenWeExit(this.#folder);
@@ -88,7 +103,7 @@ export class ServerNode {
 
   async start(): Promise<void> {
     if (this.state !== "dead") throw new Error(`the server on port ${this.port} is already running`);
-    const [command, args] = diesWithUs(findRedisServer(), this.#arguments());
+    const [command, args] = diesWithUs(...this.#place.enter(findRedisServer(), this.#arguments()));
     const env = this.clock === undefined ? {} : clockShimEnv(this.clock.controlFile);
     const child = spawn(command, args, {
       stdio: ["ignore", "pipe", "pipe"],
@@ -167,6 +182,13 @@ export class ServerNode {
     this.#paused = false;
   }
 
+  /** Of all packets from and to this server, so many of 100 are lost from now on. Needs a host of its own. */
+  async losePackets(percent: number): Promise<void> {
+    if (this.#place.losePackets === undefined)
+      throw new Error("packets are lost between hosts, and this server is here");
+    await this.#place.losePackets(percent);
+  }
+
   /** One command over a connection of its own. */
   cli(command: string, ...args: (string | number)[]): Promise<unknown> {
     return this.connected((redis) => redis.call(command, ...args));
@@ -188,7 +210,7 @@ export class ServerNode {
 
   /** Work on a connection of its own, which ends with it or with the time. */
   async connected<T>(work: (redis: Redis) => Promise<T>, timeoutMs: number = CLI_TIMEOUT_MS): Promise<T> {
-    const redis = new Redis(this.port, "127.0.0.1", {
+    const redis = new Redis(this.port, this.host, {
       protocol: 2,
       lazyConnect: true,
       enableReadyCheck: false,
@@ -219,7 +241,16 @@ export class ServerNode {
   #arguments(): string[] {
     const { aof = false, args = [] } = this.#options;
     const persistence = aof ? ["--appendonly", "yes", "--appendfsync", "everysec"] : ["--appendonly", "no"];
-    const place = ["--port", String(this.port), "--bind", "127.0.0.1", "--dir", this.dataFolder];
+    const place = [
+      "--port",
+      String(this.port),
+      "--bind",
+      this.host,
+      "--protected-mode",
+      "no",
+      "--dir",
+      this.dataFolder,
+    ];
     return [...place, "--save", "", ...persistence, "--enable-debug-command", "local", ...args];
   }
 
