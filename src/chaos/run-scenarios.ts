@@ -66,5 +66,5 @@ export function drawnSeed(): string {
 
 function worldFor(scenario: Scenario, seed: string, { simulated, nodes }: RunOptions): World | string {
   if (simulated === true) return simulationObstacleTo(scenario) ?? new SimulatedWorld(scenario, seed);
-  return obstacleTo(scenario, nodes?.length) ?? new RealWorld(scenario, seed, nodes);
+  return obstacleTo(scenario, nodes?.length) ?? new RealWorld(scenario, seed, { urls: nodes });
 }

@@ -14,9 +14,9 @@ import {
   runBusyScript,
   scriptFlush,
 } from "../servers/commands.ts";
-import type { ServerNode } from "../servers/server-node.ts";
+import type { ChaosNode } from "../servers/server-node.ts";
 
-type Harm = (node: ServerNode, ms: number) => Promise<unknown> | void;
+type Harm = (node: ChaosNode, ms: number) => Promise<unknown> | void;
 
 const DEFAULT_MS = 1_000;
 const PASSWORD = "changed";
@@ -50,6 +50,6 @@ const HARM: Readonly<Record<NodeFault["do"], Harm>> = {
 };
 
 /** Resolves when it has begun: what takes its time goes on without being waited for. */
-export async function harmNode(node: ServerNode, { do: deed, ms = DEFAULT_MS }: NodeFault): Promise<void> {
+export async function harmNode(node: ChaosNode, { do: deed, ms = DEFAULT_MS }: NodeFault): Promise<void> {
   await HARM[deed](node, ms);
 }

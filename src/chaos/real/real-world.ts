@@ -24,10 +24,10 @@ import { monotonicMs } from "../machine/monotonic.ts";
 import { sleep } from "../machine/wait-for.ts";
 import { startProxy } from "../network/proxy.ts";
 import type { ClientFault, ClockFault, Fault, NetworkFault, NodeFault, Scenario } from "../scenario.ts";
-import { type Cluster, startCluster } from "../servers/cluster.ts";
+import { startCluster } from "../servers/cluster.ts";
 import { type GivenNode, givenNode, throughPort } from "../servers/given.ts";
 import { startNamespaceCluster } from "../servers/namespaces.ts";
-import type { ServerNode } from "../servers/server-node.ts";
+import type { ChaosNode, ClusterOptions, Servers } from "../servers/server-node.ts";
 import type { Interception, RequestCue, World } from "../world.ts";
 import { ClientHandle } from "./client-handle.ts";
 import { harmNetwork, isForProxies } from "./network-harm.ts";
@@ -40,6 +40,15 @@ const SWINGS_PER_SECOND = 5;
 const POLL_MS = 50;
 const LOST_PERCENT = 10;
 
+export type StartServers = (size: number, options: ClusterOptions) => Promise<Servers>;
+
+export interface RealWorldOptions {
+  /** Of nodes that exist and are not ours; by default servers are started. */
+  readonly urls?: readonly string[] | undefined;
+  /** Default: as processes of this machine, on hosts of their own where packets are to be lost. */
+  readonly start?: StartServers | undefined;
+}
+
 export class RealWorld implements World {
   readonly nodes: readonly string[];
   readonly clients: readonly string[];
@@ -51,25 +60,26 @@ export class RealWorld implements World {
   readonly #options: PlannedOptions;
   readonly #key: string;
   readonly #sightings: Sightings = new Sightings(this.journal, monotonicMs);
-  readonly #swings = new Map<ServerNode, NodeJS.Timeout>();
+  readonly #swings = new Map<ChaosNode, NodeJS.Timeout>();
   /** By condition: from which client to which node. */
   readonly #badWays = { "cut off": new Set<string>(), slow: new Set<string>() };
   /** Whoever was killed could give nothing back. */
   readonly #killed = new Set<string>();
   /** URLs of servers that are not ours; undefined where we start our own. */
   readonly #given: readonly GivenNode[] | undefined;
-  #cluster: Cluster | undefined;
+  readonly #start: StartServers;
+  #cluster: Servers | undefined;
   #resource: ResourceServer | undefined;
   #handles: ClientHandle[] = [];
 
-  /** `urls`: of nodes that exist; by default servers are started. */
-  constructor(scenario: Scenario, seed: string, urls?: readonly string[]) {
+  constructor(scenario: Scenario, seed: string, { urls, start }: RealWorldOptions = {}) {
     this.#scenario = scenario;
     this.#seed = seed;
     this.#needs = needsOf(scenario);
     this.#options = lockerOptionsOf(scenario.locker);
     this.#key = `chaos:${scenario.name}:${randomUUID()}`;
     this.#given = urls?.map(givenNode);
+    this.#start = start ?? (this.#needs.has("lose packets") ? startNamespaceCluster : startCluster);
     this.nodes = numbered("n", urls?.length ?? scenario.cluster?.nodes ?? 3);
     this.clients = numbered("c", scenario.work.clients ?? 3);
   }
@@ -147,11 +157,10 @@ export class RealWorld implements World {
     await this.#cluster?.stop();
   }
 
-  #startServers(): Promise<Cluster> {
+  #startServers(): Promise<Servers> {
     const { aof = false, args = [] } = this.#scenario.cluster ?? {};
     const clockShim = this.#needs.has("set clocks of servers");
-    const start = this.#needs.has("lose packets") ? startNamespaceCluster : startCluster;
-    return start(this.nodes.length, { aof, args, clockShim });
+    return this.#start(this.nodes.length, { aof, args, clockShim });
   }
 
   /** Ours or given. */
@@ -187,7 +196,7 @@ export class RealWorld implements World {
     );
   }
 
-  async #harmServer(node: ServerNode, fault: NodeFault): Promise<void> {
+  async #harmServer(node: ChaosNode, fault: NodeFault): Promise<void> {
     const name = this.#nameOf(node);
     const { condition, passes, forgets } = factsOf(fault);
     if (condition !== undefined) this.journal.condition(this.now(), name, condition, true);
@@ -200,7 +209,7 @@ export class RealWorld implements World {
   }
 
   /** A clock that is just set right is a jump there and back: its server starts anew instead. */
-  async #setClock(node: ServerNode, { do: deed, ms = 0, rate = 1 }: ClockFault): Promise<void> {
+  async #setClock(node: ChaosNode, { do: deed, ms = 0, rate = 1 }: ClockFault): Promise<void> {
     const { clock } = node;
     if (clock === undefined) throw new Error("this server has no clock of its own");
     const name = this.#nameOf(node);
@@ -348,7 +357,7 @@ export class RealWorld implements World {
     work.catch((error: unknown) => this.troubles.push(String(error)));
   }
 
-  #servers({ nodes }: { readonly nodes: readonly number[] }): ServerNode[] {
+  #servers({ nodes }: { readonly nodes: readonly number[] }): ChaosNode[] {
     return nodes.map((number) => {
       const node = this.#cluster?.nodes[number - 1];
       if (node === undefined) throw new RangeError(`there is no node ${number}`);
@@ -356,7 +365,7 @@ export class RealWorld implements World {
     });
   }
 
-  #nameOf(node: ServerNode): string {
+  #nameOf(node: ChaosNode): string {
     return this.nodes[this.#cluster?.nodes.indexOf(node) ?? -1] ?? node.url;
   }
 

@@ -3,71 +3,71 @@
  * its counterpart here, or by a restart of the node.
  */
 import { sleep } from "../machine/wait-for.ts";
-import type { ServerNode } from "./server-node.ts";
+import type { ChaosNode } from "./server-node.ts";
 
 /** Longer than the command itself may take, so that a sleeping server is no error. */
 const MARGIN_MS = 10_000;
 
 /** Demoted and promoted again without a restart: run_id stays, the replication id does not. Nothing listens on port 1. */
-export async function replicaOfCycle(node: ServerNode): Promise<void> {
+export async function replicaOfCycle(node: ChaosNode): Promise<void> {
   await node.cli("REPLICAOF", "127.0.0.1", 1);
   await node.cli("REPLICAOF", "NO", "ONE");
 }
 
-export async function flushAll(node: ServerNode): Promise<void> {
+export async function flushAll(node: ChaosNode): Promise<void> {
   await node.cli("FLUSHALL");
 }
 
-export async function scriptFlush(node: ServerNode): Promise<void> {
+export async function scriptFlush(node: ChaosNode): Promise<void> {
   await node.cli("SCRIPT", "FLUSH");
 }
 
 /** From now on writes that may grow the memory are refused (OOM), others are not. */
-export async function fillMemory(node: ServerNode): Promise<void> {
+export async function fillMemory(node: ChaosNode): Promise<void> {
   const used = /used_memory:(\d+)/.exec(String(await node.cli("INFO", "memory")))?.[1];
   if (used === undefined) throw new Error(`the server on port ${node.port} does not tell its used memory`);
   // A tenth below: connections that end give some of it back.
   await evictionPolicy(node, "noeviction", Math.floor(Number(used) * 0.9));
 }
 
-export async function freeMemory(node: ServerNode): Promise<void> {
+export async function freeMemory(node: ChaosNode): Promise<void> {
   await node.cli("CONFIG", "SET", "maxmemory", 0);
 }
 
 /** `maxmemory` in bytes, 0 for no limit. */
-export async function evictionPolicy(node: ServerNode, policy: string, maxmemory: number): Promise<void> {
+export async function evictionPolicy(node: ChaosNode, policy: string, maxmemory: number): Promise<void> {
   await node.cli("CONFIG", "SET", "maxmemory-policy", policy, "maxmemory", maxmemory);
 }
 
 /** Writes, and scripts that may write, wait in the server until the time is over. */
-export async function clientPauseWrite(node: ServerNode, ms: number): Promise<void> {
+export async function clientPauseWrite(node: ChaosNode, ms: number): Promise<void> {
   await node.cli("CLIENT", "PAUSE", ms, "WRITE");
 }
 
 /** Ends all connections too: those that exist would stay authenticated. */
-export async function requirePassword(node: ServerNode, password: string): Promise<void> {
+export async function requirePassword(node: ChaosNode, password: string): Promise<void> {
   await node.cli("CONFIG", "SET", "requirepass", password);
   node.password = password;
   await node.cli("CLIENT", "KILL", "TYPE", "normal");
 }
 
-export async function noPassword(node: ServerNode): Promise<void> {
+export async function noPassword(node: ChaosNode): Promise<void> {
   await node.cli("CONFIG", "SET", "requirepass", "");
   node.password = undefined;
 }
 
 /** Resolves when the server is awake again; until then it does nothing at all. */
-export async function debugSleep(node: ServerNode, seconds: number): Promise<void> {
+export async function debugSleep(node: ChaosNode, seconds: number): Promise<void> {
   await node.connected((redis) => redis.call("DEBUG", "SLEEP", seconds), seconds * 1_000 + MARGIN_MS);
 }
 
 /** Whoever is connected stays so, and may run no script any more. */
-export async function forbidScripts(node: ServerNode): Promise<void> {
+export async function forbidScripts(node: ChaosNode): Promise<void> {
   await node.cli("ACL", "SETUSER", "default", "-@scripting");
 }
 
 /** Ends all connections, and lets but one come back; only a restart of the server ends it. */
-export async function limitClients(node: ServerNode): Promise<void> {
+export async function limitClients(node: ChaosNode): Promise<void> {
   await node.connected(async (redis) => {
     await redis.config("SET", "maxclients", 1);
     await redis.call("CLIENT", "KILL", "TYPE", "normal");
@@ -75,13 +75,13 @@ export async function limitClients(node: ServerNode): Promise<void> {
 }
 
 /** Undoes `requirePassword` and `forbidScripts`. */
-export async function allowEverybody(node: ServerNode): Promise<void> {
+export async function allowEverybody(node: ChaosNode): Promise<void> {
   await node.cli("ACL", "SETUSER", "default", "+@all");
   await noPassword(node);
 }
 
 /** The server answers BUSY to everybody for so long. */
-export async function runBusyScript(node: ServerNode, ms: number): Promise<void> {
+export async function runBusyScript(node: ChaosNode, ms: number): Promise<void> {
   await node.cli("CONFIG", "SET", "busy-reply-threshold", 1);
   // Ends with the error that it was killed.
   const script = node
@@ -96,7 +96,7 @@ export async function runBusyScript(node: ServerNode, ms: number): Promise<void>
 const FILLERS = 600;
 
 /** Answers LOADING for about so long, with its memory kept. */
-export async function loadSlowly(node: ServerNode, ms: number): Promise<void> {
+export async function loadSlowly(node: ChaosNode, ms: number): Promise<void> {
   await node.cli("DEBUG", "POPULATE", FILLERS, "filler", 2_000);
   const delayUs = Math.ceil((ms * 1_000) / FILLERS);
   await node.cli("CONFIG", "SET", "key-load-delay", delayUs, "rdbcompression", "no");

@@ -8,9 +8,10 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncate
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { Redis } from "ioredis";
+import type { Redis } from "ioredis";
 
 import { diesWithUs, hasEnded, killWhenWeExit, removeWhenWeExit } from "../machine/mortality.ts";
+import { CLI_TIMEOUT_MS, connectedTo, type DumpedKey, dumpOf } from "./connected.ts";
 import { clockShimEnv, NodeClock } from "./node-clock.ts";
 import { findRedisServer } from "./redis-binary.ts";
 import { sleep } from "../machine/wait-for.ts";
@@ -38,17 +39,21 @@ const HERE: ServerPlace = { host: "127.0.0.1", enter: (program, args) => [progra
 /** `up` answers, `paused` is stopped by a signal, `dead` has no process. */
 export type ServerState = "up" | "paused" | "dead";
 
-export interface DumpedKey {
-  readonly type: string;
-  /** As PTTL answers: −1 without an expiry. */
-  readonly pttl: number;
-  readonly value: unknown;
-}
-
 const START_TIMEOUT_MS = 10_000;
-/** A node may be paused or asleep: then a command fails instead of hanging the test. */
-const CLI_TIMEOUT_MS = 10_000;
 const LOG_CHARACTERS = 4_000;
+
+/** A server of a scenario, of whatever kind: a process here, one on a host of its own, a container. */
+export type ChaosNode = Pick<ServerNode, Exclude<keyof ServerNode, "pause" | "resume">> & {
+  /** Containers are paused by asking somebody. */
+  pause(): void | Promise<void>;
+  resume(): void | Promise<void>;
+};
+
+/** Servers that were started together, and stop together. */
+export interface Servers {
+  readonly nodes: readonly ChaosNode[];
+  stop(): Promise<void>;
+}
 
 export class ServerNode {
   readonly port: number;
@@ -196,40 +201,12 @@ export class ServerNode {
 
   /** All keys of database 0, read one after the other: not a snapshot while others write. */
   dump(): Promise<Record<string, DumpedKey>> {
-    return this.connected(async (redis) => {
-      const found: Record<string, DumpedKey> = {};
-      for (const key of (await redis.keys("*")).toSorted()) {
-        const type = await redis.type(key);
-        const [pttl, value] = await Promise.all([redis.pttl(key), readKey(redis, key, type)]);
-        // −2: it expired since it was listed.
-        if (pttl !== -2) found[key] = { type, pttl, value };
-      }
-      return found;
-    });
+    return this.connected(dumpOf);
   }
 
   /** Work on a connection of its own, which ends with it or with the time. */
-  async connected<T>(work: (redis: Redis) => Promise<T>, timeoutMs: number = CLI_TIMEOUT_MS): Promise<T> {
-    const redis = new Redis(this.port, this.host, {
-      protocol: 2,
-      lazyConnect: true,
-      enableReadyCheck: false,
-      retryStrategy: null,
-      maxRetriesPerRequest: 0,
-      ...(this.password === undefined ? {} : { password: this.password }),
-    });
-    redis.on("error", () => {});
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const message = `the server on port ${this.port} (${this.state}) did not answer within ${timeoutMs} ms`;
-      timer = setTimeout(() => reject(new Error(message)), timeoutMs);
-    });
-    try {
-      return await Promise.race([redis.connect().then(() => work(redis)), late]);
-    } finally {
-      clearTimeout(timer);
-      redis.disconnect();
-    }
+  connected<T>(work: (redis: Redis) => Promise<T>, timeoutMs: number = CLI_TIMEOUT_MS): Promise<T> {
+    return connectedTo(this, work, timeoutMs);
   }
 
   async dispose(): Promise<void> {
@@ -279,23 +256,6 @@ export class ServerNode {
     } catch {
       return false;
     }
-  }
-}
-
-function readKey(redis: Redis, key: string, type: string): Promise<unknown> {
-  switch (type) {
-    case "string":
-      return redis.get(key);
-    case "hash":
-      return redis.hgetall(key);
-    case "list":
-      return redis.lrange(key, 0, -1);
-    case "set":
-      return redis.smembers(key);
-    case "zset":
-      return redis.call("ZRANGE", key, "0", "-1", "WITHSCORES");
-    default:
-      return Promise.resolve(undefined);
   }
 }
 
