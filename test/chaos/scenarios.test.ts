@@ -20,7 +20,7 @@ const FOLDER = join("reports", "chaos-failures");
 describe(`scenarios (seed ${SEED})`, () => {
   for (const scenario of SCENARIOS) {
     const obstacle = obstacleTo(scenario);
-    const name = obstacle === undefined ? scenario.name : `${scenario.name} is not run: ${obstacle}`;
+    const name = obstacle === undefined ? scenario.name : `${scenario.name} (not run: ${obstacle})`;
     test.skipIf(obstacle !== undefined).concurrent(name, async () => {
       const seed = `${SEED}/${scenario.name}`;
       const result = await runIn(new RealWorld(scenario, seed), scenario, seed);

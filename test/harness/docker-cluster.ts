@@ -2,7 +2,6 @@
  * Servers in containers, by testcontainers: the same faults as processes, as far as an engine can make them. They keep no files, so that
  * every restart is an empty one, and they share the clock of their machine.
  */
-import type Dockerode from "dockerode";
 import type { Redis } from "ioredis";
 import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer, Wait } from "testcontainers";
 
@@ -10,6 +9,9 @@ import { freePort } from "../../src/chaos/machine/ports.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { CLI_TIMEOUT_MS, connectedTo, type DumpedKey, dumpOf } from "../../src/chaos/servers/connected.ts";
 import type { ChaosNode, ClusterOptions, Servers, ServerState } from "../../src/chaos/servers/server-node.ts";
+
+type Engine = Awaited<ReturnType<typeof getContainerRuntimeClient>>;
+type Container = ReturnType<Engine["container"]["getById"]>;
 
 const IMAGE = process.env["HOLDFAST_REDIS_IMAGE"] ?? "redis:7-alpine";
 const REDIS_PORT = 6379;
@@ -52,10 +54,10 @@ class DockerNode implements ChaosNode {
   readonly log = "";
   password: string | undefined;
   readonly #started: StartedTestContainer;
-  readonly #container: Dockerode.Container;
+  readonly #container: Container;
   #state: ServerState = "up";
 
-  private constructor(started: StartedTestContainer, container: Dockerode.Container, port: number) {
+  private constructor(started: StartedTestContainer, container: Container, port: number) {
     this.#started = started;
     this.#container = container;
     this.host = started.getHost() === "localhost" ? "127.0.0.1" : started.getHost();

@@ -46,7 +46,10 @@ describe("the README and docs", () => {
       const prelude = "const [charge, transfer] = [async () => {}, async () => 1];\n";
       const program =
         prelude +
-        nodes.replaceAll('"holdfast"', library()).replaceAll('"holdfast/sim"', library("sim")) +
+        nodes
+          .replaceAll('"holdfast"', library())
+          .replaceAll('"holdfast/sim"', library("sim"))
+          .replaceAll('"holdfast/chaos"', library("chaos")) +
         "\nsetTimeout(() => process.exit(), 0);\n";
       writeFileSync(join(folder, `${name}.mts`), program);
       const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
