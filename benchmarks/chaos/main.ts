@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 
 import { environmentOf } from "../../src/chaos/environment-of.ts";
 import { LIBRARIES, type LibraryName, versionOf } from "./libraries.ts";
-import { type Comparison, pageOf } from "./page.ts";
+import { type Comparison, comparisonPage } from "./page.ts";
 import { COMPARED, type Course, type Scenario } from "./scenarios.ts";
 import { tableOf } from "./table.ts";
 
@@ -121,7 +121,7 @@ function write(comparisons: readonly Comparison[], libraries: readonly LibraryNa
   const versions = Object.fromEntries(libraries.map((name) => [name, versionOf(name)]));
   const environment = { ...environmentOf(), ...versions };
   mkdirSync(dirname(values.html), { recursive: true });
-  writeFileSync(values.html, pageOf(comparisons, environment));
+  writeFileSync(values.html, comparisonPage(comparisons, environment));
   console.log(`\npage: ${values.html}`);
   if (values.json === undefined) return;
   const scenarios = comparisons.map(({ scenario, cells }) => ({

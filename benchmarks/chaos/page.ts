@@ -1,5 +1,6 @@
 /** The comparison as a page: for every scenario the figures, and for every library when who had the lock. */
-import { type Content, Markup, tag } from "../../src/chaos/report/markup.ts";
+import { type Content, type Markup, tag } from "../../src/chaos/report/markup.ts";
+import { facts, pageOf } from "../../src/chaos/report/page.ts";
 import { STYLE } from "../../src/chaos/report/style.ts";
 import type { LibraryName } from "./libraries.ts";
 import type { Course, Scenario } from "./scenarios.ts";
@@ -13,6 +14,7 @@ export interface Comparison {
   readonly courses: readonly { readonly library: LibraryName; readonly course: Course }[];
 }
 
+const TITLE = "Locks under chaos, compared";
 const WIDTH = 1_000;
 const GUTTER = 160;
 const LANE = 11;
@@ -25,38 +27,15 @@ svg .few { fill: url(#few); stroke: var(--quarantined); stroke-width: 0.4; } #fe
 svg .signal { fill: var(--quarantined); } svg .mark { stroke: var(--flag); } td.text { white-space: normal; min-width: 9rem; }
 `;
 
-export function pageOf(
+export function comparisonPage(
   comparisons: readonly Comparison[],
   environment: Readonly<Record<string, string>>,
 ): string {
-  const page = tag(
-    "html",
-    { lang: "en" },
-    tag(
-      "head",
-      {},
-      tag("meta", { charset: "utf-8" }),
-      tag("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }),
-      tag("meta", { name: "color-scheme", content: "light dark" }),
-      tag("title", {}, "Locks under chaos, compared"),
-      tag("style", {}, new Markup(STYLE + OWN_STYLE)),
-    ),
-    tag(
-      "body",
-      {},
-      tag("header", {}, tag("h1", {}, "Locks under chaos, compared"), facts(environment), reading()),
-      tag("main", {}, comparisons.map(sectionOf)),
-    ),
-  );
-  return `<!doctype html>\n${page.text}\n`;
-}
-
-function facts(environment: Readonly<Record<string, string>>): Markup {
-  const entries = Object.entries(environment);
-  return tag(
-    "dl",
-    {},
-    entries.map(([name, value]) => tag("div", {}, tag("dt", {}, name), tag("dd", {}, value))),
+  return pageOf(
+    TITLE,
+    STYLE + OWN_STYLE,
+    tag("header", {}, tag("h1", {}, TITLE), facts(environment), reading()),
+    tag("main", {}, comparisons.map(sectionOf)),
   );
 }
 

@@ -135,3 +135,10 @@ export function wordsOf(fault: Fault): string {
   const percent = "percent" in fault && fault.percent !== undefined ? ` ${fault.percent} %` : "";
   return `${fault.do}${ms}${rate}${percent}`;
 }
+
+/** `n1+n2 for c1`. */
+export function targetOf(fault: Fault): string {
+  const clients = "clients" in fault ? (fault.clients ?? []).map((client) => `c${client}`) : [];
+  const nodes = "nodes" in fault ? fault.nodes.map((node) => `n${node}`) : [];
+  return [nodes.join("+"), clients.join("+")].filter((part) => part !== "").join(" for ");
+}

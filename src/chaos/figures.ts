@@ -1,6 +1,7 @@
 /** The figures of a run, counted from its history. */
 import { type History, type HistoryEvent, type LeaseRecord, leasesOf } from "../history/history.ts";
 import { recoveryOf } from "../sim/summary.ts";
+import { overlapsOf } from "./overlaps.ts";
 import type { Figures } from "./result.ts";
 
 export function figuresOf(history: History): Figures {
@@ -13,7 +14,7 @@ export function figuresOf(history: History): Figures {
     extensions: count("extended"),
     losses: count("lost"),
     faults: faultsOf(history),
-    overlapMs: overlapMs(leases),
+    overlapMs: overlapsOf(history).reduce((sum, { from, to }) => sum + to - from, 0),
     signalMarginMs: signalMarginMs(history),
     writes: count("write"),
     staleWrites: late.length,
@@ -30,20 +31,6 @@ function faultsOf(history: History): Record<string, number> {
   for (const event of history)
     if (event.type === "fault") faults[event.fault] = (faults[event.fault] ?? 0) + 1;
   return faults;
-}
-
-/** For how long more than one lease of a key was valid, pair by pair in the order of their beginnings. */
-function overlapMs(leases: readonly LeaseRecord[]): number {
-  const latest = new Map<string, number>();
-  let sum = 0;
-  for (const { keys, acquiredAt, endedAt } of leases.toSorted((a, b) => a.acquiredAt - b.acquiredAt)) {
-    for (const key of keys) {
-      const end = latest.get(key) ?? -Infinity;
-      sum += Math.max(0, Math.min(end, endedAt) - acquiredAt);
-      latest.set(key, Math.max(end, endedAt));
-    }
-  }
-  return sum;
 }
 
 /** A client that was stopped or blocked could not be told in time, nor one whose clock has jumped to the end. */

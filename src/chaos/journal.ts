@@ -49,3 +49,8 @@ export class Journal {
     return this.#events.toSorted((a, b) => a.at - b.at);
   }
 }
+
+/** `c1#7` is an operation of c1, and `c1#58e16cc6` a holder of it. */
+export function clientOf(name: string): string {
+  return name.slice(0, name.indexOf("#"));
+}

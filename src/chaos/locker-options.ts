@@ -1,5 +1,5 @@
 /** The options of a scenario's lockers: short times, so that what takes a ttl takes a second. */
-import type { ValidityRules } from "../clock/validity.ts";
+import { quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import type { LockerPlan } from "./scenario.ts";
 
 export interface PlannedOptions {
@@ -19,4 +19,9 @@ export function lockerOptionsOf(plan: LockerPlan = {}): PlannedOptions {
   const rules = { driftFactor: DRIFT_FACTOR, clockWindowMs };
   const restartGuard = plan.restartGuard ?? "strict";
   return { mode, ttlMs, maxTtlMs, clockWindowMs, nodeTimeoutMs, restartGuard, rules };
+}
+
+/** For so long at least a node grants nothing after it has lost its memory; its own clock may be off by the window. */
+export function silentMs({ maxTtlMs, clockWindowMs, rules }: PlannedOptions): number {
+  return quarantineMs(maxTtlMs, rules) - clockWindowMs;
 }

@@ -8,6 +8,7 @@ import { GenericContainer, getContainerRuntimeClient, type StartedTestContainer,
 import { freePort } from "../../src/chaos/machine/ports.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { CLI_TIMEOUT_MS, connectedTo, type DumpedKey, dumpOf } from "../../src/chaos/servers/connected.ts";
+import { together } from "../../src/chaos/servers/cluster.ts";
 import type { ChaosNode, ClusterOptions, Servers, ServerState } from "../../src/chaos/servers/server-node.ts";
 
 type Engine = Awaited<ReturnType<typeof getContainerRuntimeClient>>;
@@ -16,22 +17,10 @@ type Container = ReturnType<Engine["container"]["getById"]>;
 const IMAGE = process.env["HOLDFAST_REDIS_IMAGE"] ?? "redis:7-alpine";
 const REDIS_PORT = 6379;
 
-export async function startDockerCluster(size: number, options: ClusterOptions = {}): Promise<Servers> {
+export function startDockerCluster(size: number, options: ClusterOptions = {}): Promise<Servers> {
   if (options.aof === true || options.clockShim === true)
     throw new Error("containers have neither files nor clocks of their own here");
-  const starts = await Promise.allSettled(
-    Array.from({ length: size }, () => DockerNode.start(options.args ?? [])),
-  );
-  const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
-  const stop = async (): Promise<void> => {
-    await Promise.all(nodes.map((node) => node.dispose()));
-  };
-  const failed = starts.find((start) => start.status === "rejected");
-  if (failed !== undefined) {
-    await stop();
-    throw failed.reason;
-  }
-  return { nodes, stop };
+  return together(Array.from({ length: size }, () => DockerNode.start(options.args ?? [])));
 }
 
 /** In words why there can be no containers here; undefined where there can. */

@@ -4,7 +4,6 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 
-import { quarantineMs } from "../../clock/validity.ts";
 import type { Condition } from "../../history/history.ts";
 import { SOLO_SCRIPTS } from "../../node/redis-scripts.ts";
 import { ResourceState, type ResourceServer, serveResource } from "../client/resource.ts";
@@ -16,10 +15,11 @@ import {
   isAboutClocks,
   isAboutNetwork,
   needsOf,
+  targetOf,
   wordsOf,
 } from "../faults.ts";
-import { Journal } from "../journal.ts";
-import { lockerOptionsOf, type PlannedOptions } from "../locker-options.ts";
+import { clientOf, Journal } from "../journal.ts";
+import { lockerOptionsOf, type PlannedOptions, silentMs } from "../locker-options.ts";
 import { monotonicMs } from "../machine/monotonic.ts";
 import { sleep } from "../machine/wait-for.ts";
 import { startProxy } from "../network/proxy.ts";
@@ -304,18 +304,14 @@ export class RealWorld implements World {
 
   /** Grants nothing before all it may have forgotten has expired, unless the clients trust every node. */
   #memoryLost(node: string): void {
-    const { restartGuard, maxTtlMs, clockWindowMs, rules } = this.#options;
-    if (restartGuard === "trust") return;
+    if (this.#options.restartGuard === "trust") return;
     const at = this.now();
-    const silentUntil = at + quarantineMs(maxTtlMs, rules) - clockWindowMs;
+    const silentUntil = at + silentMs(this.#options);
     this.journal.add({ at, type: "memory-lost", node, silentUntil });
   }
 
   #noteFault(fault: Fault): void {
-    const clients = "clients" in fault ? (fault.clients ?? []).map((client) => `c${client}`) : [];
-    const nodes = "nodes" in fault ? fault.nodes.map((node) => `n${node}`) : [];
-    const target = [nodes.join("+"), clients.join("+")].filter((part) => part !== "").join(" for ");
-    this.journal.add({ at: this.now(), type: "fault", fault: wordsOf(fault), target });
+    this.journal.add({ at: this.now(), type: "fault", fault: wordsOf(fault), target: targetOf(fault) });
   }
 
   async #locksLeft(): Promise<{ node: string; holder: string }[]> {
@@ -378,11 +374,6 @@ export class RealWorld implements World {
 
 function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`);
-}
-
-/** `c1#7` is an operation of c1, and `c1#58e16cc6` a holder of it. */
-function clientOf(name: string): string {
-  return name.slice(0, name.indexOf("#"));
 }
 
 /** How a request is told from others on the wire: alone it names its script, and in company itself. */

@@ -4,7 +4,8 @@
  */
 import type { FinishedScenario, ScenarioResult } from "../result.ts";
 import { legend } from "./legend.ts";
-import { type Content, Markup, tag } from "./markup.ts";
+import { type Content, type Markup, tag } from "./markup.ts";
+import { facts, pageOf } from "./page.ts";
 import { plotsOf } from "./plots.ts";
 import { eventsOf } from "./spans.ts";
 import { STYLE } from "./style.ts";
@@ -27,42 +28,23 @@ const LISTED_MAX = 60;
 
 export function renderReport(results: readonly ScenarioResult[], about: ReportAbout): string {
   const finished = results.filter((result): result is FinishedScenario => result.verdict !== "not run");
-  const page = tag(
-    "html",
-    { lang: "en" },
-    tag(
-      "head",
-      {},
-      tag("meta", { charset: "utf-8" }),
-      tag("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }),
-      tag("meta", { name: "color-scheme", content: "light dark" }),
-      tag("title", {}, `${about.title}: ${verdictOf(results)}`),
-      tag("style", {}, new Markup(STYLE)),
-    ),
-    tag(
-      "body",
-      {},
-      head(results, about),
-      tag("main", {}, summary(results), figures(finished), legend(), finished.map(sectionOf)),
-    ),
+  return pageOf(
+    `${about.title}: ${verdictOf(results)}`,
+    STYLE,
+    head(results, about),
+    tag("main", {}, summary(results), figures(finished), legend(), finished.map(sectionOf)),
   );
-  return `<!doctype html>\n${page.text}\n`;
 }
 
 function head(results: readonly ScenarioResult[], about: ReportAbout): Markup {
   const { title, startedAt, command, environment } = about;
-  const facts = Object.entries({ ...environment, began: startedAt, seed: about.seed });
   const hasFailed = results.some(({ verdict }) => verdict === "failed");
   return tag(
     "header",
     {},
     tag("h1", {}, title),
     tag("p", { class: hasFailed ? "verdict failed" : "verdict" }, verdictOf(results)),
-    tag(
-      "dl",
-      {},
-      facts.map(([name, value]) => tag("div", {}, tag("dt", {}, name), tag("dd", {}, value))),
-    ),
+    facts({ ...environment, began: startedAt, seed: about.seed }),
     tag("p", { class: "again" }, "Run it again: ", tag("code", {}, command)),
   );
 }

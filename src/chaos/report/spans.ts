@@ -1,10 +1,6 @@
 /** What a timeline draws, computed from a history: spans of time and marks, before they become shapes. */
 import { type Condition, type History, type HistoryEvent, leasesOf } from "../../history/history.ts";
-
-export interface Span {
-  readonly from: number;
-  readonly to: number;
-}
+import type { Span } from "../overlaps.ts";
 
 export interface Hold extends Span {
   readonly op: string;
@@ -77,20 +73,6 @@ export function conditionsOf(history: History, target: string, end: number): Con
   }
   for (const [condition, from] of since) spans.push({ condition, from, to: end });
   return spans;
-}
-
-/** When two leases of one key were valid at once. */
-export function overlapsOf(history: History): Span[] {
-  const latest = new Map<string, number>();
-  const overlaps: Span[] = [];
-  for (const { keys, acquiredAt, endedAt } of leasesOf(history).sort((a, b) => a.acquiredAt - b.acquiredAt)) {
-    for (const key of keys) {
-      const end = latest.get(key) ?? -Infinity;
-      if (end > acquiredAt) overlaps.push({ from: acquiredAt, to: Math.min(end, endedAt) });
-      latest.set(key, Math.max(end, endedAt));
-    }
-  }
-  return overlaps;
 }
 
 /** Spans so short or so close that they would be drawn on each other become one; for what is merely shown. */

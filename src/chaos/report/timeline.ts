@@ -2,19 +2,10 @@
  * A history as a picture: time to the right, a lane for each client and each node. Drawn in the units of a view box, so that it scales
  * with the page.
  */
+import { overlapsOf, type Span } from "../overlaps.ts";
 import type { FinishedScenario } from "../result.ts";
 import { type Content, type Markup, tag } from "./markup.ts";
-import {
-  conditionsOf,
-  eventsOf,
-  type Hold,
-  holdsOf,
-  merged,
-  overlapsOf,
-  type Span,
-  type Wait,
-  waitsOf,
-} from "./spans.ts";
+import { conditionsOf, eventsOf, type Hold, holdsOf, merged, type Wait, waitsOf } from "./spans.ts";
 import { ms } from "./words.ts";
 
 const WIDTH = 1_000;

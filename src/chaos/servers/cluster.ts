@@ -3,12 +3,12 @@
  * together.
  */
 import { freePort } from "../machine/ports.ts";
-import { ServerNode, type ClusterOptions } from "./server-node.ts";
+import { type ChaosNode, type ClusterOptions, ServerNode } from "./server-node.ts";
 
 export type { ClusterOptions, ServerNode } from "./server-node.ts";
 
-export interface Cluster extends AsyncDisposable {
-  readonly nodes: readonly ServerNode[];
+export interface Cluster<Node extends ChaosNode = ServerNode> extends AsyncDisposable {
+  readonly nodes: readonly Node[];
   readonly urls: string[];
   stop(): Promise<void>;
 }
@@ -20,7 +20,9 @@ export function startCluster(size: number, options: ClusterOptions = {}): Promis
 }
 
 /** All of them, or none. */
-export async function together(starting: readonly Promise<ServerNode>[]): Promise<Cluster> {
+export async function together<Node extends ChaosNode>(
+  starting: readonly Promise<Node>[],
+): Promise<Cluster<Node>> {
   const starts = await Promise.allSettled(starting);
   const nodes = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
   const stop = async (): Promise<void> => {

@@ -2,7 +2,6 @@
  * A world on a virtual clock: the same scenarios, clients and locks over simulated servers, in milliseconds of real time. What it
  * cannot show, such as memory limits, it does not run.
  */
-import { quarantineMs } from "../../clock/validity.ts";
 import { quorumOf } from "../../quorum/tally.ts";
 import { Prng } from "../../sim/prng.ts";
 import type { SimServer } from "../../sim/server.ts";
@@ -10,9 +9,9 @@ import { type Client, Simulation } from "../../sim/simulation.ts";
 import { Ledger } from "../client/ledger.ts";
 import { ResourceState } from "../client/resource.ts";
 import { type Actor, doWork, giveBack, take } from "../client/work.ts";
-import { factsOf, wordsOf } from "../faults.ts";
-import { Journal } from "../journal.ts";
-import { lockerOptionsOf, type PlannedOptions } from "../locker-options.ts";
+import { factsOf, targetOf, wordsOf } from "../faults.ts";
+import { clientOf, Journal } from "../journal.ts";
+import { lockerOptionsOf, type PlannedOptions, silentMs } from "../locker-options.ts";
 import type { Fault, Scenario } from "../scenario.ts";
 import type { Interception, World } from "../world.ts";
 
@@ -122,10 +121,7 @@ export class SimulatedWorld implements World {
 
   inflict(fault: Fault): Promise<void> {
     const at = this.now();
-    const servers = "nodes" in fault ? fault.nodes.map((node) => `n${node}`) : [];
-    const clients = "clients" in fault ? (fault.clients ?? []).map((client) => `c${client}`) : [];
-    const target = [servers.join("+"), clients.join("+")].filter((part) => part !== "").join(" for ");
-    this.journal.add({ at, type: "fault", fault: wordsOf(fault), target });
+    this.journal.add({ at, type: "fault", fault: wordsOf(fault), target: targetOf(fault) });
     if ("nodes" in fault) for (const node of fault.nodes) this.#harmNode(this.#server(node), fault);
     else for (const client of fault.clients) this.#harmClient(client - 1, fault);
     return Promise.resolve();
@@ -276,10 +272,9 @@ export class SimulatedWorld implements World {
   }
 
   #memoryLost({ name }: SimServer): void {
-    const { restartGuard, maxTtlMs, clockWindowMs, rules } = this.#options;
-    if (restartGuard === "trust") return;
+    if (this.#options.restartGuard === "trust") return;
     const at = this.now();
-    const silentUntil = at + quarantineMs(maxTtlMs, rules) - clockWindowMs;
+    const silentUntil = at + silentMs(this.#options);
     this.journal.add({ at, type: "memory-lost", node: name, silentUntil });
   }
 
@@ -304,10 +299,6 @@ export class SimulatedWorld implements World {
 function amountOf(fault: Fault): number {
   if ("rate" in fault) return fault.rate ?? 1;
   return "ms" in fault ? (fault.ms ?? 0) : 0;
-}
-
-function clientOf(name: string): string {
-  return name.slice(0, name.indexOf("#"));
 }
 
 /** Why a simulation cannot show this scenario, in words. */

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 
 import type { LibraryName } from "../../../benchmarks/chaos/libraries.ts";
 import type { ClaimNews } from "../../../benchmarks/chaos/messages.ts";
-import { drawingOf, pageOf } from "../../../benchmarks/chaos/page.ts";
+import { drawingOf, comparisonPage } from "../../../benchmarks/chaos/page.ts";
 import { COMPARED, type Course, type Figures } from "../../../benchmarks/chaos/scenarios.ts";
 import { claimsOf, majorityOf, overlapOf, type Worker } from "../../../benchmarks/chaos/site.ts";
 import { type Cell, ratio, shown, tableOf } from "../../../benchmarks/chaos/table.ts";
@@ -77,7 +77,7 @@ test("the picture has one red band for each overlap, and escapes what libraries 
   const drawing = drawingOf([{ library: "holdfast", course }]).text;
   expect(drawing.match(/class="overlap"/g)).toHaveLength(1);
   expect(drawing.match(/class="signal"/g)).toHaveLength(1);
-  const page = pageOf(
+  const page = comparisonPage(
     [{ scenario, cells: [cell("holdfast", course.figures)], courses: [{ library: "holdfast", course }] }],
     {},
   );
