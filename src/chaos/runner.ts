@@ -59,6 +59,7 @@ class Run {
     }
     await world.sleep(this.#scenario.afterMs ?? AFTER_MS);
     await Promise.all(this.#undoing);
+    await this.#world.passed();
     await this.#heal();
     await this.#comeToRest();
   }

@@ -20,6 +20,8 @@ export interface World {
   begin(): Promise<void>;
   /** Resolves when it has happened. */
   inflict(fault: Fault): Promise<void>;
+  /** Resolves when what passes by itself has passed. */
+  passed(): Promise<void>;
   /** A request, or its reply, that is kept back when it comes. */
   intercept(cue: RequestCue): Interception;
   /** Every client ends what it does. */

@@ -69,6 +69,7 @@ export class RealWorld implements World {
   readonly #given: readonly GivenNode[] | undefined;
   readonly #start: StartServers;
   #cluster: Servers | undefined;
+  readonly #passing: Promise<void>[] = [];
   #resource: ResourceServer | undefined;
   #handles: ClientHandle[] = [];
 
@@ -114,6 +115,10 @@ export class RealWorld implements World {
     else if (isAboutClocks(fault))
       await Promise.all(this.#servers(fault).map((node) => this.#setClock(node, fault)));
     else await Promise.all(this.#servers(fault).map((node) => this.#harmServer(node, fault)));
+  }
+
+  async passed(): Promise<void> {
+    await Promise.all(this.#passing);
   }
 
   intercept({ client, node, request, moment }: RequestCue): Interception {
@@ -350,7 +355,7 @@ export class RealWorld implements World {
 
   /** What goes on without being waited for, and may fail. */
   #own(work: Promise<void>): void {
-    work.catch((error: unknown) => this.troubles.push(String(error)));
+    this.#passing.push(work.catch((error: unknown) => void this.troubles.push(String(error))));
   }
 
   #servers({ nodes }: { readonly nodes: readonly number[] }): ChaosNode[] {

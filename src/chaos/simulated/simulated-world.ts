@@ -83,6 +83,7 @@ export class SimulatedWorld implements World {
   readonly #resource: ResourceState;
   readonly #inhabitants: Inhabitant[] = [];
   readonly #killed = new Set<string>();
+  readonly #passing: Promise<void>[] = [];
 
   constructor(scenario: Scenario, seed: string) {
     this.#scenario = scenario;
@@ -125,6 +126,10 @@ export class SimulatedWorld implements World {
     if ("nodes" in fault) for (const node of fault.nodes) this.#harmNode(this.#server(node), fault);
     else for (const client of fault.clients) this.#harmClient(client - 1, fault);
     return Promise.resolve();
+  }
+
+  async passed(): Promise<void> {
+    await Promise.all(this.#passing);
   }
 
   intercept(): Interception {
@@ -268,7 +273,9 @@ export class SimulatedWorld implements World {
     if (condition !== undefined) this.journal.condition(this.now(), name, condition, true);
     for (const each of cures) this.journal.condition(this.now(), name, each, false);
     if (passes && condition !== undefined)
-      void this.sleep(ms).then(() => this.journal.condition(this.now(), name, condition, false));
+      this.#passing.push(
+        this.sleep(ms).then(() => this.journal.condition(this.now(), name, condition, false)),
+      );
   }
 
   #memoryLost({ name }: SimServer): void {
