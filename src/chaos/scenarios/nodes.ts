@@ -66,7 +66,8 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "killed-with-aof",
-    title: "Nodes with an append-only file are killed: the file is whole, and fences go on where they were.",
+    title:
+      "Nodes with an append-only file are killed: they keep out until what the file may lack has expired.",
     rows: [5],
     cluster: { aof: true },
     work: { kind: "mutex" },
