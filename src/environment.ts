@@ -4,18 +4,20 @@
  */
 import { type Entropy, systemEntropy } from "./clock/entropy.ts";
 import { type ClockSource, MachineClocks } from "./clock/system-clock.ts";
-import type { Connect } from "./node/connection.ts";
-import { IoredisConnection } from "./node/ioredis-connection.ts";
+import type { Connect, Listen } from "./node/connection.ts";
+import { IoredisConnection, IoredisListener } from "./node/ioredis-connection.ts";
 
 export interface Environment {
   /** The clocks of the machine a locker runs on; the locker closes them. */
   readonly clocks: () => ClockSource;
   readonly entropy: Entropy;
   readonly connect: Connect;
+  readonly listen: Listen;
 }
 
 export const machine: Environment = {
   clocks: () => new MachineClocks(),
   entropy: systemEntropy,
   connect: (input, times, clock, events) => new IoredisConnection(input, times, clock, events),
+  listen: (input, channel, times, _clock, events) => new IoredisListener(input, channel, times, events),
 };

@@ -24,6 +24,7 @@ export interface NodeReport {
 export type HoldfastErrorCode =
   | "ACQUIRE_TIMEOUT"
   | "QUORUM_UNREACHABLE"
+  | "QUEUE_FULL"
   | "LEASE_LOST"
   | "CONFIG_INVALID"
   | "OPTION_RANGE"
@@ -36,17 +37,43 @@ export class AcquireTimeoutError extends Error {
   readonly keys: readonly string[];
   /** What each node said in the last attempt. */
   readonly nodes: readonly NodeReport[];
+  /** 0 where its turn in this process did not come. */
   readonly attempts: number;
   readonly waitedMs: number;
+  /** How many calls of this locker were still before it; 0 where its turn had come. */
+  readonly ahead: number;
 
-  constructor(keys: readonly string[], nodes: readonly NodeReport[], attempts: number, waitedMs: number) {
+  constructor(
+    keys: readonly string[],
+    nodes: readonly NodeReport[],
+    attempts: number,
+    waitedMs: number,
+    ahead = 0,
+    holder?: { readonly holder: string; remainingMs(): number },
+  ) {
+    const inLine = ahead === 0 ? "" : `, ${counted(ahead, "call")} of this process ahead`;
+    const local =
+      holder === undefined
+        ? ""
+        : `\n  this process holds it as ${holder.holder} for ${Math.round(holder.remainingMs())} ms more`;
     super(
-      `${quoted(keys)} could not be acquired within ${Math.round(waitedMs)} ms (${counted(attempts, "attempt")}):${listed(nodes)}`,
+      `${quoted(keys)} could not be acquired within ${Math.round(waitedMs)} ms (${counted(attempts, "attempt")}${inLine}):${local}${listed(nodes)}`,
     );
     this.keys = keys;
     this.nodes = nodes;
     this.attempts = attempts;
     this.waitedMs = waitedMs;
+    this.ahead = ahead;
+  }
+}
+
+/** As many calls of this locker wait for their turn as `queueLengthMax` allows. */
+export class QueueFullError extends Error {
+  override readonly name: string = "QueueFullError";
+  readonly code = "QUEUE_FULL" as const;
+
+  constructor(queueLengthMax: number) {
+    super(`${queueLengthMax} calls of this locker wait for a lock already (see queueLengthMax)`);
   }
 }
 

@@ -14,6 +14,8 @@ export interface AttemptRequest {
   readonly minValidityMs: number;
   /** Contenders meet at one node first (rule C7). */
   readonly gated: boolean;
+  /** Who is put in line where somebody else holds it, and since when it waits; undefined for nobody. */
+  readonly waiting?: { readonly id: string; readonly since: Instant } | undefined;
 }
 
 /** A granted attempt: what a lease rests on. Its times change as extensions succeed. */
@@ -34,6 +36,10 @@ export interface Claim {
   extend(ttlMs: number): Promise<Renewal>;
   /** Never rejects; settles within the node timeout. */
   release(): Promise<ReleaseReport>;
+  /** Gives it on, in one round trip and with a new fence; where that fails it is released. Never rejects, and settles as `release`. */
+  handOver(request: AttemptRequest): Promise<HandOver>;
+  /** Whether its release was told to somebody who waits for it. */
+  readonly hasWoken: boolean;
   /** Asks the nodes whether they hold it; never rejects. */
   verify(): Promise<"held" | "lost" | "unknown">;
 }
@@ -54,6 +60,8 @@ export interface Grant {
   readonly kind: "granted";
   readonly claim: Claim;
   readonly reports: () => NodeReport[];
+  /** Settles when every node that was asked has answered, which a hung one may never do. */
+  readonly complete: Promise<void>;
 }
 
 export interface Denial {
@@ -63,6 +71,8 @@ export interface Denial {
   readonly freeInMs: number | undefined;
   /** A node's typical answering time in this attempt. */
   readonly roundTripMs: number;
+  /** How many wait for it longer, for all that is known; undefined where nobody would be told of its release. */
+  readonly ahead: number | undefined;
   /** What each node said, answers that came after the decision included. */
   readonly reports: () => NodeReport[];
   /** Settles when every node that was asked has answered, which a hung one may never do. */
@@ -84,6 +94,13 @@ export interface ReleaseReport {
   readonly outcome: "released" | "expired" | "uncertain";
   /** Names of the nodes that may still hold the lock, until its ttl is over at the latest. */
   readonly uncertain: readonly string[];
+}
+
+export interface HandOver {
+  /** What became of the attempt. */
+  readonly outcome: Grant | Denial;
+  /** What became of the lock that was given on. */
+  readonly report: ReleaseReport;
 }
 
 export interface Grantor {

@@ -10,6 +10,14 @@ export type { FleetNodeState } from "./node/lock-node.ts";
 // Configuration
 export type { LockerOptions, MemoryOptions, QuorumOptions, SingleOptions } from "./options.ts";
 export type { NodeInput, RedisClient } from "./node/connection.ts";
+export {
+  exponentialRetry,
+  fixedRetry,
+  type RedlockRetry,
+  type RetryFunction,
+  type RetryState,
+  type RetryStrategy,
+} from "./wait/retry.ts";
 export { loadConfig, type ConfigSources } from "./config.ts";
 
 // Errors
@@ -22,6 +30,7 @@ export {
   type LossCause,
   type NodeReport,
   OptionRangeError,
+  QueueFullError,
   QuorumUnreachableError,
 } from "./errors.ts";
 

@@ -1,29 +1,22 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * The one place that knows the modes, and the way in: validate, wait for a turn, attempt, hand out a lease. From here an acquire
- * goes through wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
+ * The one place that knows the modes, and the way in: what is asked for is checked, and left to the acquirer. From here an acquire goes
+ * through acquirer, wait/turnstile, wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
  */
 import { setMaxListeners } from "node:events";
 
+import { Acquirer, type Job } from "./acquirer.ts";
 import { type Clock, Latch } from "./clock/clock.ts";
-import type { Entropy } from "./clock/entropy.ts";
 import { NodeTime } from "./clock/node-time.ts";
 import { processMicros, SystemClock } from "./clock/system-clock.ts";
 import { leadMs, validityMs } from "./clock/validity.ts";
 import type { Electorate } from "./electorate.ts";
-import {
-  AcquireTimeoutError,
-  LeaseLostError,
-  LockerClosedError,
-  OptionRangeError,
-  QuorumUnreachableError,
-} from "./errors.ts";
+import { LeaseLostError, LockerClosedError, OptionRangeError } from "./errors.ts";
 import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
 import { ProtocolGrantor } from "./grant/grantor.ts";
 import { Proposals } from "./grant/proposals.ts";
-import type { Denial, Grant } from "./grantor.ts";
-import { Lease } from "./lease/lease.ts";
+import type { Lease } from "./lease/lease.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
 import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
@@ -39,7 +32,7 @@ import {
 import { Quorum } from "./quorum/quorum.ts";
 import { quorumOf } from "./quorum/tally.ts";
 import { Single } from "./single/single.ts";
-import { type Attempter, attemptUntil, type WaitResult } from "./wait/attempts.ts";
+import { retrying, type RetryStrategy } from "./wait/retry.ts";
 
 /** Options of one acquire. Times are in milliseconds; what is left out comes from the locker. */
 export interface AcquireOptions {
@@ -56,6 +49,8 @@ export interface AcquireOptions {
   readonly maxHoldMs?: number | undefined;
   /** Give the lock back if less validity than this is left when it is granted. */
   readonly minValidityMs?: number | undefined;
+  /** When to try again where nobody tells of a release; see the locker's option. */
+  readonly retry?: RetryStrategy | undefined;
 }
 
 /** Makes a locker. Throws `ConfigError` or `OptionRangeError`; connects in the background (see `ready`). */
@@ -63,29 +58,14 @@ export function createLocker(options: LockerOptions): Locker {
   return new Locker(options);
 }
 
-interface Job {
-  readonly keys: readonly string[];
-  readonly nodeKeys: readonly string[];
-  readonly owner: string;
-  readonly ttlMs: number;
-  readonly minValidityMs: number;
-  readonly waitMs: number;
-  readonly autoExtend: boolean;
-  readonly maxHoldMs: number;
-  readonly once: boolean;
-  readonly signal: AbortSignal | undefined;
-}
-
 /** Locks on a quorum of Redis servers, on one, or in this process's memory: the same calls, the same leases. */
 export class Locker implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #clock: SystemClock;
-  readonly #entropy: Entropy;
   readonly #events: Events;
   readonly #fleet: Fleet;
   readonly #electorate: Electorate;
-  readonly #grantor: ProtocolGrantor;
-  readonly #leases = new Set<Lease>();
+  readonly #acquirer: Acquirer;
   readonly #closing = new AbortController();
   #isOpen = false;
   #closed: Promise<void> | undefined;
@@ -97,7 +77,6 @@ export class Locker implements AsyncDisposable {
     // One listener for every waiting acquire: any number of them is no leak.
     setMaxListeners(0, this.#closing.signal);
     this.#events = new Events(settings.observer);
-    this.#entropy = environment.entropy;
     this.#clock = new SystemClock(environment.clocks(), (jumpMs) =>
       this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
     );
@@ -110,29 +89,24 @@ export class Locker implements AsyncDisposable {
       throw error;
     }
     this.#electorate = createElectorate(settings, this.#fleet, this.#clock, nodeTime);
-    const { electorate, clock, entropy } = {
-      electorate: this.#electorate,
-      clock: this.#clock,
-      entropy: this.#entropy,
-    };
-    this.#grantor = new ProtocolGrantor({ electorate, rules: settings, clock, entropy, nodeTime, proposals });
+    this.#acquirer = this.#createAcquirer(environment, nodeTime, proposals);
   }
 
   /**
    * Acquires one key, or several all or nothing, waiting while others hold them. Rejects with `AcquireTimeoutError` when they are still
-   * held after `waitMs`, `QuorumUnreachableError` when too few nodes can vote, and with `options.signal`'s reason when it aborts.
+   * held after `waitMs`, `QuorumUnreachableError` when too few nodes can vote, `QueueFullError` when too many calls of this locker wait
+   * already, and with `options.signal`'s reason when it aborts. Calls of one locker for one key are served in the order they came.
    */
   async acquire(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Lease> {
     const job = this.#job(keys, options, { once: false, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
-    const { outcome, attempts } = await this.#attempt(job, began);
-    if (outcome.kind === "granted") return this.#handOut(outcome, job, attempts, began);
-    throw await this.#failure(outcome, job, attempts, began);
+    await this.#prepare(job, began);
+    return this.#acquirer.acquire(job, began);
   }
 
   /**
-   * One try: the lease, or undefined when somebody else holds a key. Rejects with `QuorumUnreachableError` when too few nodes can vote,
-   * since nothing is then known of the key.
+   * One try, past all who wait in this process: the lease, or undefined when somebody else holds a key. Rejects with
+   * `QuorumUnreachableError` when too few nodes can vote, since nothing is then known of the key.
    */
   async tryAcquire(
     keys: string | readonly string[],
@@ -140,20 +114,8 @@ export class Locker implements AsyncDisposable {
   ): Promise<Lease | undefined> {
     const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
-    const { outcome, attempts } = await this.#attempt(job, began);
-    if (outcome.kind === "granted") return this.#handOut(outcome, job, attempts, began);
-    if (outcome.why === "unreachable" || this.#closing.signal.aborted)
-      throw await this.#failure(outcome, job, attempts, began);
-    const waitedMs = this.#clock.glance() - began;
-    this.#events.emit(() => ({
-      type: "acquire-failed",
-      keys: job.keys,
-      code: "CONTENDED",
-      attempts,
-      waitedMs,
-      nodes: outcome.reports(),
-    }));
-    return undefined;
+    await this.#prepare(job, began);
+    return this.#acquirer.tryAcquire(job, began);
   }
 
   /**
@@ -176,9 +138,8 @@ export class Locker implements AsyncDisposable {
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
     const began = this.#clock.glance();
-    const { outcome, attempts } = await this.#attempt(job, began);
-    if (outcome.kind === "denied") throw await this.#failure(outcome, job, attempts, began);
-    return runBody(this.#handOut(outcome, job, attempts, began), body);
+    await this.#prepare(job, began);
+    return runBody(await this.#acquirer.acquire(job, began), body);
   }
 
   /** Who holds the key, on each node, with the node's own state: for people and for `doctor`s, never for decisions. */
@@ -226,23 +187,15 @@ export class Locker implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all([...this.#leases].map((lease) => lease.close()));
+    await this.#acquirer.close();
     await this.#fleet.close();
     this.#clock.close();
   }
 
-  async #attempt(job: Job, began: number): Promise<WaitResult<Grant, Denial>> {
+  async #prepare({ signal, waitMs }: Job, began: number): Promise<void> {
     this.#refuseClosed();
-    job.signal?.throwIfAborted();
-    const deadline = began + job.waitMs;
-    if (!this.#isOpen) await this.#opened(deadline, job.signal);
-    const { nodeKeys, owner, ttlMs, minValidityMs, once, signal } = job;
-    const attempter: Attempter<Grant, Denial> = {
-      attempt: (gated) => this.#grantor.attempt({ keys: nodeKeys, owner, ttlMs, minValidityMs, gated }),
-      abandon: ({ claim }) => void claim.release(),
-    };
-    const terms = { deadline, once, signal, closing: this.#closing.signal };
-    return attemptUntil(attempter, terms, this.#clock, this.#entropy);
+    signal?.throwIfAborted();
+    if (!this.#isOpen) await this.#opened(began + waitMs, signal);
   }
 
   /** Waits for the fleet's first chance, within the deadline; a configuration that cannot work is thrown. */
@@ -287,6 +240,7 @@ export class Locker implements AsyncDisposable {
       maxHoldMs: checkAtLeast("maxHoldMs", options.maxHoldMs ?? Infinity, 1),
       once: kind.once,
       signal: options.signal,
+      retry: (options.retry === undefined ? settings.retry : retrying(options.retry))?.(),
     };
   }
 
@@ -294,61 +248,23 @@ export class Locker implements AsyncDisposable {
     return keys.map((key) => this.#settings.keyPrefix + key);
   }
 
-  #handOut({ claim, reports }: Grant, job: Job, attempts: number, began: number): Lease {
-    const { keys, owner, autoExtend, maxHoldMs } = job;
-    const lease = new Lease(
-      claim,
-      {
-        keys,
-        owner,
-        autoExtend,
-        maxHoldMs,
-        quorum: this.#electorate.quorum,
-        checkTtl: (ttlMs) => checkTtl(this.#settings, ttlMs),
-        ended: (ended) => this.#leases.delete(ended),
-      },
-      this.#clock,
-      this.#events,
-    );
-    this.#leases.add(lease);
-    const { holder, fence } = claim;
-    const waitedMs = this.#clock.glance() - began;
-    this.#events.emit(() => ({
-      type: "acquired",
-      keys,
-      holder,
-      fence,
-      attempts,
-      waitedMs,
-      remainingMs: lease.remainingMs(),
-      nodes: reports(),
-    }));
-    return lease;
-  }
-
-  async #failure(
-    denial: Denial,
-    { keys }: Job,
-    attempts: number,
-    began: number,
-  ): Promise<Error & { readonly code: string }> {
-    // The decision is made; nodes about to answer get a moment, since their answers are what a person will want to read.
-    const patience = new Latch(this.#clock, 2 * denial.roundTripMs + STRAGGLERS_MS);
-    await Promise.race([denial.complete, patience.settled]);
-    patience.settle();
-    const waitedMs = this.#clock.glance() - began;
-    const nodes = denial.reports();
-    const error = this.#closing.signal.aborted
-      ? new LockerClosedError()
-      : denial.why === "unreachable"
-        ? new QuorumUnreachableError(
-            `${keys.map((key) => JSON.stringify(key)).join(", ")} could not be acquired`,
-            this.#electorate.quorum,
-            nodes,
-          )
-        : new AcquireTimeoutError(keys, nodes, attempts, waitedMs);
-    this.#events.emit(() => ({ type: "acquire-failed", keys, code: error.code, attempts, waitedMs, nodes }));
-    return error;
+  #createAcquirer({ entropy }: Environment, nodeTime: NodeTime, proposals: Proposals): Acquirer {
+    const settings = this.#settings;
+    const electorate = this.#electorate;
+    const clock = this.#clock;
+    return new Acquirer({
+      grantor: new ProtocolGrantor({ electorate, rules: settings, clock, entropy, nodeTime, proposals }),
+      heralds: this.#fleet.nodes,
+      quorum: electorate.quorum,
+      notify: settings.notify,
+      listeningIdleMs: settings.mode === "memory" ? 0 : LISTENING_IDLE_MS,
+      queueLengthMax: settings.queueLengthMax,
+      clock,
+      entropy,
+      events: this.#events,
+      closing: this.#closing.signal,
+      checkTtl: (ttlMs) => checkTtl(settings, ttlMs),
+    });
   }
 
   #refuseClosed(): void {
@@ -398,7 +314,7 @@ function createElectorate(
 
 function createFleet(
   settings: Settings,
-  { connect }: Environment,
+  { connect, listen }: Environment,
   clock: Clock,
   nodeTime: NodeTime,
   proposals: Proposals,
@@ -414,6 +330,7 @@ function createFleet(
       quorum: quorumOf(settings.nodes.length),
       times: { connectTimeoutMs, silenceMs },
       connect,
+      listen,
       learnFloor: (floor) => proposals.learnFloor(floor),
     },
     clock,
@@ -422,8 +339,8 @@ function createFleet(
   );
 }
 
-/** How long an error waits for the nodes that had not answered when it was decided, above two round trips. */
-const STRAGGLERS_MS = 5;
+/** Connections on which notices are heard stay open so long after the last waiter: the next one is likely to come soon. */
+const LISTENING_IDLE_MS = 5_000;
 
 /** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
 const SILENCE_MS_MIN = 1_000;

@@ -9,6 +9,7 @@ import { ConfigError, OptionRangeError, shown } from "./errors.ts";
 import type { Observer } from "./events.ts";
 import { MARKER_KEY } from "./node/redis-scripts.ts";
 import type { NodeInput } from "./node/connection.ts";
+import { type RetryFunction, retrying, type RetryStrategy } from "./wait/retry.ts";
 
 /** What all modes share. Times are in milliseconds. */
 interface CommonOptions {
@@ -24,6 +25,19 @@ interface CommonOptions {
   readonly minValidityMs?: number | undefined;
   /** How long `acquire` and `using` wait for a lock that others hold. At least 0; default 10 000. */
   readonly waitMs?: number | undefined;
+  /**
+   * Whether waiters are told of releases: they then hold one more connection to every node while they wait, and for 5 s after. With
+   * false they try again as `retry` says. Default true. Releases are told to those who listen either way.
+   */
+  readonly notify?: boolean | undefined;
+  /**
+   * When to try again where nobody tells of a release: notices are off, the holder is another library, or too few nodes can be reached.
+   * A function, a list of delays, `fixedRetry`, `exponentialRetry`, or redlock's `{ retryCount, retryDelay, retryJitter }`; its end ends
+   * the waiting. Default: 25 … 50 ms while it is held, at most 200 ms while nodes are missing, until `waitMs` is over.
+   */
+  readonly retry?: RetryStrategy | undefined;
+  /** How many calls of this locker may wait behind others of it; more are refused with `QueueFullError`. At least 0; default 10 000. */
+  readonly queueLengthMax?: number | undefined;
   /** Put before every key on the nodes. Default none. */
   readonly keyPrefix?: string | undefined;
   /** The readable part of the holder value. 1 … 128 printable characters without `#`; default `<host>:<process id>`. */
@@ -86,6 +100,9 @@ export interface Settings extends ValidityRules {
   readonly allowEviction: boolean;
   readonly connectTimeoutMs: number;
   readonly observer: Observer | undefined;
+  readonly notify: boolean;
+  readonly retry: (() => RetryFunction) | undefined;
+  readonly queueLengthMax: number;
 }
 
 /** Shorter locks would be all margin. */
@@ -99,7 +116,7 @@ const KEYS_MAX = 64;
 
 const OPTION_NAMES: ReadonlySet<string> = new Set(
   [
-    "mode nodes ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer".split(
+    "mode nodes ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax".split(
       " ",
     ),
     "clockWindowMs restartGuard allowEviction connectTimeoutMs".split(" "),
@@ -139,9 +156,12 @@ export function resolveOptions(options: LockerOptions): Settings {
       "strict",
       "trust",
     ]),
-    allowEviction: given["allowEviction"] === true,
+    allowEviction: flag("allowEviction", given["allowEviction"], false),
     connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),
     observer: given["observer"] as Observer | undefined,
+    notify: flag("notify", given["notify"], true),
+    retry: given["retry"] === undefined ? undefined : retrying(given["retry"]),
+    queueLengthMax: integer("queueLengthMax", given["queueLengthMax"], 10_000, 0, Number.MAX_SAFE_INTEGER),
   };
   checkTtl(settings, ttlMs);
   return settings;
@@ -276,6 +296,13 @@ function text(option: string, value: unknown, fallback: string): string {
   const chosen = value ?? fallback;
   if (typeof chosen !== "string" || !chosen.isWellFormed())
     throw new ConfigError(`${option} must be well-formed text, got ${shown(value)}`);
+  return chosen;
+}
+
+function flag(option: string, value: unknown, fallback: boolean): boolean {
+  const chosen = value ?? fallback;
+  if (typeof chosen !== "boolean")
+    throw new ConfigError(`${option} must be true or false, got ${shown(value)}`);
   return chosen;
 }
 

@@ -5,17 +5,24 @@
 import { type Instant, Latch } from "../clock/clock.ts";
 import { surelyExpiredMs, ttlForValidityMs, validityMs } from "../clock/validity.ts";
 import type { Ballot } from "../electorate.ts";
-import type { Claim, ReleaseReport, Renewal } from "../grantor.ts";
+import type { AttemptRequest, Claim, HandOver, ReleaseReport, Renewal } from "../grantor.ts";
 import type { ReleaseRequest, Request, Vote } from "../node/lock-node.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
 import { reportsOf } from "./report.ts";
 import { Standings } from "./standings.ts";
 
+/** Who makes an attempt that takes a claim's place (rule X1). */
+export interface Exchanger {
+  exchange(from: ProtocolClaim, request: AttemptRequest): Promise<HandOver>;
+}
+
 export class ProtocolClaim implements Claim {
   readonly keys: readonly string[];
   readonly holder: string;
   readonly fence: number;
+  hasWoken = false;
   readonly #context: GrantorContext;
+  readonly #exchanger: Exchanger;
   readonly #standings: Standings;
   /** Carried by releases, so that late top-ups are refused too (L4). */
   #largestProposal: number;
@@ -25,8 +32,15 @@ export class ProtocolClaim implements Claim {
   /** By then no node holds it, whatever was lost on the way. */
   #expiresBy: Instant = -Infinity;
 
-  constructor(context: GrantorContext, keys: readonly string[], holder: string, fence: number) {
+  constructor(
+    context: GrantorContext,
+    exchanger: Exchanger,
+    keys: readonly string[],
+    holder: string,
+    fence: number,
+  ) {
     this.#context = context;
+    this.#exchanger = exchanger;
     this.#standings = new Standings(context.electorate.nodes.length);
     this.keys = keys;
     this.holder = holder;
@@ -90,24 +104,50 @@ export class ProtocolClaim implements Claim {
       : { kind: "unknown", reports };
   }
 
-  async release(): Promise<ReleaseReport> {
-    const { clock, electorate, rules } = this.#context;
+  async release(withinMs = this.#context.rules.nodeTimeoutMs): Promise<ReleaseReport> {
+    const { clock, electorate } = this.#context;
     const wasValid = clock.now() < this.#validUntil;
     const asked = this.#standings.possible().length;
     const needed = Math.min(electorate.quorum, asked);
-    const latch = new Latch(clock, rules.nodeTimeoutMs);
+    const latch = new Latch(clock, withinMs);
     let answered = 0;
     let confirmed = 0;
     if (asked === 0) latch.settle();
-    this.undo((vote) => {
+    this.undo(true, (vote) => {
       answered++;
       if (vote.kind === "granted") confirmed++;
       if (confirmed >= needed || answered === asked) latch.settle();
     });
     await latch.settled;
-    const uncertain = this.#standings.possible().map((index) => electorate.nodes[index]?.name ?? "");
+    return this.#report(wasValid, confirmed >= needed);
+  }
+
+  handOver(request: AttemptRequest): Promise<HandOver> {
+    return this.#exchanger.exchange(this, request);
+  }
+
+  /** A vote on the attempt that takes its place: where that was granted, or somebody else has the lock, this one is gone. */
+  hearExchange(index: number, vote: Vote): void {
+    if (vote.kind === "granted") this.#standings.free(index);
+  }
+
+  /**
+   * It was given on. Nodes that did not say so may hold it still: when all have answered, or it takes too long, they are told to forget
+   * it. Nobody is woken, since the lock is not free.
+   */
+  givenOn(complete: Promise<void>): ReleaseReport {
+    const { clock, rules } = this.#context;
+    const latch = new Latch(clock, rules.nodeTimeoutMs);
+    void complete.then(() => latch.settle());
+    void latch.settled.then(() => this.undo(false));
+    return this.#report(clock.now() < this.#validUntil, true);
+  }
+
+  #report(wasValid: boolean, isConfirmed: boolean): ReleaseReport {
+    const { nodes } = this.#context.electorate;
+    const uncertain = this.#standings.possible().map((index) => nodes[index]?.name ?? "");
     if (!wasValid) return { outcome: "expired", uncertain };
-    return { outcome: confirmed >= needed ? "released" : "uncertain", uncertain };
+    return { outcome: isConfirmed ? "released" : "uncertain", uncertain };
   }
 
   async verify(): Promise<"held" | "lost" | "unknown"> {
@@ -130,18 +170,22 @@ export class ProtocolClaim implements Claim {
 
   /**
    * C5: a release to every node where the lock is or may still arrive, at once, behind the acquire on its connection; and again
-   * until it is surely gone. A node that refused, or was never reached, has nothing to forget.
+   * until it is surely gone. A node that refused, or was never reached, has nothing to forget. `wakes`: whoever waits is told.
    */
-  undo(heard: (vote: Vote) => void = () => {}): void {
+  undo(wakes: boolean, heard: (vote: Vote) => void = () => {}): void {
     const request: ReleaseRequest = {
       op: "release",
       keys: this.keys,
       holder: this.holder,
       proposal: this.#largestProposal,
+      wakes,
     };
     for (const index of this.#standings.possible()) {
       this.#context.electorate.nodes[index]?.undo(request, this.#expiresBy, (vote) => {
-        if (vote.kind === "granted") this.#standings.free(index);
+        if (vote.kind === "granted") {
+          this.#standings.free(index);
+          if (vote.woke === true) this.hasWoken = true;
+        }
         heard(vote);
       });
     }

@@ -1,16 +1,17 @@
 /**
- * One attempt to acquire, in every mode (rules C1–C6): propose, ask, read the clock again, grant or undo. How nodes are asked and
+ * One attempt to acquire, in every mode (rules C1–C6, X1): propose, ask, read the clock again, grant or undo. How nodes are asked and
  * counted, and who waits for what between attempts, is not known here.
  */
+import type { Instant } from "../clock/clock.ts";
 import { validityMs } from "../clock/validity.ts";
-import type { AttemptRequest, Denial, Grant, Grantor } from "../grantor.ts";
-import type { Request } from "../node/lock-node.ts";
-import { ProtocolClaim } from "./claim.ts";
+import type { AttemptRequest, Denial, Grant, Grantor, HandOver } from "../grantor.ts";
+import type { Request, Waiter } from "../node/lock-node.ts";
+import { type Exchanger, ProtocolClaim } from "./claim.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
 import { classify } from "./refusal.ts";
 import { reportsOf } from "./report.ts";
 
-export class ProtocolGrantor implements Grantor {
+export class ProtocolGrantor implements Grantor, Exchanger {
   readonly #context: GrantorContext;
 
   constructor(context: GrantorContext) {
@@ -23,29 +24,57 @@ export class ProtocolGrantor implements Grantor {
     return first.kind === "denied" && first.why === "stale" ? this.#attemptOnce(request) : first;
   }
 
-  async #attemptOnce({ keys, owner, ttlMs, minValidityMs, gated }: AttemptRequest): Promise<Grant | Denial> {
+  /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */
+  async exchange(from: ProtocolClaim, request: AttemptRequest): Promise<HandOver> {
+    const outcome = await this.#attemptOnce(request, from);
+    const report = outcome.kind === "granted" ? from.givenOn(outcome.complete) : await from.release();
+    return { outcome, report };
+  }
+
+  async #attemptOnce(attempt: AttemptRequest, from?: ProtocolClaim): Promise<Grant | Denial> {
+    const { keys, owner, ttlMs, minValidityMs, gated } = attempt;
     const { clock, entropy, electorate, proposals, rules } = this.#context;
     const t0 = clock.now(); // C1: before the first byte
     const tau = tauUs(this.#context, t0);
     // C1: a fresh holder and a fresh proposal for every attempt, so that votes of an earlier one can never count.
     const holder = `${owner}#${entropy.unique()}`;
     const proposal = proposals.next(keys, tau);
-    const request: Request = { op: "acquire", keys, holder, proposal, tauUs: tau, ttlMs };
-    const claim = new ProtocolClaim(this.#context, keys, holder, proposal);
+    const bid = { keys, holder, proposal, tauUs: tau, ttlMs };
+    const request: Request =
+      from === undefined
+        ? { op: "acquire", ...bid, waiter: waiterOf(attempt, t0, tau) }
+        : { op: "exchange", ...bid, from: from.holder };
+    const claim = new ProtocolClaim(this.#context, this, keys, holder, proposal);
 
     const ballot = await electorate.poll({
       request: () => request,
       timeoutMs: Math.min(rules.nodeTimeoutMs, validityMs(ttlMs, rules)),
       gated,
-      late: (index, vote) => claim.hear(index, vote),
+      late: (index, vote) => {
+        claim.hear(index, vote);
+        from?.hearExchange(index, vote);
+      },
     });
     claim.found(ballot, t0, ttlMs);
+    ballot.votes.forEach((vote, index) => vote && from?.hearExchange(index, vote));
     const reports = () => reportsOf(electorate.nodes, ballot, keys);
+    const { complete } = ballot;
     // C4: the clock again, after the q-th reply. Replies that took as long as the lock must not be returned as one.
     const isWorthwhile = claim.validUntil - clock.now() >= minValidityMs;
-    if (ballot.won && isWorthwhile) return { kind: "granted", claim, reports };
+    if (ballot.won && isWorthwhile) return { kind: "granted", claim, reports, complete };
 
-    claim.undo();
-    return { kind: "denied", ...classify(ballot, electorate.quorum), reports, complete: ballot.complete };
+    const grounds = classify(ballot, electorate.quorum);
+    claim.undo(mayBeWaitedFor(grounds.why));
+    return { kind: "denied", ...grounds, reports, complete };
   }
+}
+
+/** Rule Q1, in node time. */
+function waiterOf({ waiting }: AttemptRequest, t0: Instant, tau: number): Waiter | undefined {
+  return waiting && { id: waiting.id, sinceUs: tau - Math.round((t0 - waiting.since) * 1_000) };
+}
+
+/** Others may have met a quorum of this attempt's votes, and wait for their end. Of a few stray ones nobody needs to be told. */
+function mayBeWaitedFor(why: Denial["why"]): boolean {
+  return why === "slow" || why === "unreachable";
 }

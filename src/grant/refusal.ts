@@ -5,12 +5,16 @@ import { ABOUT_THE_KEY } from "../errors.ts";
 import type { Denial, RefusalKind } from "../grantor.ts";
 import type { Vote } from "../node/lock-node.ts";
 
-export function classify(ballot: Ballot, quorum: number): Pick<Denial, "why" | "freeInMs" | "roundTripMs"> {
+export function classify(
+  ballot: Ballot,
+  quorum: number,
+): Pick<Denial, "why" | "freeInMs" | "roundTripMs" | "ahead"> {
   const latencies = ballot.latenciesMs.filter((latency) => latency !== undefined);
   return {
     why: reasonOf(ballot, quorum),
     freeInMs: freeInMs(ballot, quorum),
     roundTripMs: medianOf(latencies) ?? 1,
+    ahead: placeInLine(ballot),
   };
 }
 
@@ -18,11 +22,29 @@ function reasonOf({ won, votes }: Ballot, quorum: number): RefusalKind {
   if (won) return "slow";
   if (votes.some(asksForMore) && votes.filter(mayYetGrant).length >= quorum) return "stale";
   if (votes.filter(canVote).length < quorum) return "unreachable";
+  const holders = votes.filter(isHeld).map(({ holder }) => holder);
+  if (holders.some((holder) => holders.filter((each) => each === holder).length >= quorum)) return "held";
   // Somebody who was granted nothing and meets one holder everywhere has met the one who has it.
-  const holders = new Set(
-    votes.flatMap((vote) => (vote?.kind === "refused" && vote.reason === "held" ? [vote.holder] : [])),
-  );
-  return holders.size === 1 && !votes.some((vote) => vote?.kind === "granted") ? "held" : "split";
+  return new Set(holders).size === 1 && !votes.some((vote) => vote?.kind === "granted") ? "held" : "split";
+}
+
+type Held = Vote & { readonly kind: "refused"; readonly reason: "held" };
+
+function isHeld(vote: Vote | undefined): vote is Held {
+  return vote?.kind === "refused" && vote.reason === "held";
+}
+
+/** Where the nodes disagree, the best place. Undefined where a holder is no client of this library: nobody tells of its release. */
+function placeInLine({ votes }: Ballot): number | undefined {
+  const held = votes.filter(isHeld);
+  if (held.some(({ holder }) => !isOurs(holder))) return undefined;
+  const places = held.flatMap(({ ahead }) => (ahead === undefined ? [] : [ahead]));
+  return places.length === 0 ? undefined : Math.min(...places);
+}
+
+/** `<owner>#<unique>` */
+function isOurs(holder: string): boolean {
+  return holder.includes("#");
 }
 
 function asksForMore(vote: Vote | undefined): boolean {
@@ -45,7 +67,7 @@ function canVote(vote: Vote | undefined): boolean {
 function freeInMs({ votes }: Ballot, quorum: number): number | undefined {
   const waits = votes.map((vote) => {
     if (vote?.kind === "granted") return 0;
-    if (vote?.kind === "refused" && vote.reason === "held" && vote.remainingMs >= 0) return vote.remainingMs;
+    if (isHeld(vote) && vote.remainingMs >= 0) return vote.remainingMs;
     return vote?.kind === "refused" && vote.reason === "stale" ? 0 : Infinity;
   });
   const wait = waits.sort((a, b) => a - b)[quorum - 1];

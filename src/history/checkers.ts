@@ -139,7 +139,7 @@ function quorumUntilTheEnd(history: History): Violation[] {
 function quorumAndTime(history: History): Violation[] {
   const grants = new Map<string, Set<string>>();
   return history.flatMap((event) => {
-    if (event.type === "vote" && event.request === "acquire" && event.vote === "granted") {
+    if (event.type === "vote" && isBid(event) && event.vote === "granted") {
       const nodes = grants.get(event.holder) ?? new Set();
       grants.set(event.holder, nodes.add(event.node));
     }
@@ -159,12 +159,17 @@ function quorumAndTime(history: History): Violation[] {
   });
 }
 
-/** S7: a release or an extension never touches a key that somebody else holds. */
+function isBid({ request }: VoteFact): boolean {
+  return request === "acquire" || request === "exchange";
+}
+
+/** S7: nothing but its own end takes a key from who holds it: no release, extension or exchange of somebody else. */
 function othersAreUntouched(history: History): Violation[] {
   return votesOf(history).flatMap((vote) => {
-    if (vote.request === "acquire" && vote.vote !== "granted") return [];
+    if (isBid(vote) && vote.vote !== "granted") return [];
     const hurt = vote.before.findIndex(
-      (before, index) => before !== null && before !== vote.holder && vote.after[index] !== before,
+      (before, index) =>
+        before !== null && before !== vote.holder && before !== vote.from && vote.after[index] !== before,
     );
     return hurt < 0
       ? []
@@ -232,6 +237,8 @@ function nothingBehindARelease(history: History): Violation[] {
     if (event.type !== "vote") return [];
     const mark = `${event.node} ${event.holder}`;
     if (event.request === "release" && event.vote === "granted") released.add(mark);
+    // What was given on must not come back either.
+    if (event.from !== undefined && event.vote === "granted") released.add(`${event.node} ${event.from}`);
     return released.has(mark) && event.after.includes(event.holder)
       ? [
           violation(

@@ -109,9 +109,11 @@ export interface VoteFact {
   readonly at: number;
   readonly type: "vote";
   readonly node: string;
-  readonly request: "acquire" | "extend" | "release";
+  readonly request: "acquire" | "exchange" | "extend" | "release";
   readonly keys: readonly string[];
   readonly holder: string;
+  /** Of an exchange: the holder that may give the key on. */
+  readonly from?: string;
   /** `granted`, or why not; `bounded` is a release whose proposal was too far ahead of the node's time to be remembered. */
   readonly vote: string;
   /** Who had each key before and after; null where nobody had it. */

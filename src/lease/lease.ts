@@ -16,6 +16,9 @@ import type { Events } from "../events.ts";
 import type { Claim, ReleaseReport, Renewal } from "../grantor.ts";
 import { Keeper } from "./keeper.ts";
 
+/** What a lease rests on: how it is given back is said by the terms. */
+export type HeldClaim = Omit<Claim, "release" | "handOver" | "hasWoken">;
+
 export interface LeaseTerms {
   /** As the user wrote them, without prefix. */
   readonly keys: readonly string[];
@@ -26,6 +29,10 @@ export interface LeaseTerms {
   readonly quorum: number;
   /** Throws what is wrong with a ttl. */
   readonly checkTtl: (ttlMs: number) => void;
+  /** Gives back what the lease rests on; never rejects. */
+  readonly giveBack: () => Promise<ReleaseReport>;
+  /** Called once, when the lease is lost before its release. */
+  readonly lost: () => void;
   /** Called once, when the lease is lost or its release begins. */
   readonly ended: (lease: Lease) => void;
 }
@@ -41,7 +48,7 @@ const RELEASED: State = { kind: "released" };
 
 /** A lock that was acquired. Made by `acquire`, `tryAcquire` and `using`. */
 export class Lease implements AsyncDisposable {
-  readonly #claim: Claim;
+  readonly #claim: HeldClaim;
   readonly #terms: LeaseTerms;
   readonly #clock: Clock;
   readonly #events: Events;
@@ -56,7 +63,7 @@ export class Lease implements AsyncDisposable {
   #lastReports: () => readonly NodeReport[] = () => [];
 
   /** @internal */
-  constructor(claim: Claim, terms: LeaseTerms, clock: Clock, events: Events) {
+  constructor(claim: HeldClaim, terms: LeaseTerms, clock: Clock, events: Events) {
     this.#claim = claim;
     this.#terms = terms;
     this.#clock = clock;
@@ -183,7 +190,7 @@ export class Lease implements AsyncDisposable {
     }
     // L5: an extension in flight would put the lock back behind our release.
     await this.#extending;
-    const report = await this.#claim.release();
+    const report = await this.#terms.giveBack();
     const heldMs = beganAt - this.#acquiredAt;
     const remainingMs = Math.max(0, validUntil - beganAt);
     this.#events.emit(() => ({
@@ -250,6 +257,7 @@ export class Lease implements AsyncDisposable {
     this.#endTimer.cancel();
     this.#events.emit(() => ({ type: "lost", ...this.#who(), cause, marginMs }));
     this.#controller?.abort(error);
+    this.#terms.lost();
     if (cause !== "closed") this.#terms.ended(this);
   }
 

@@ -60,6 +60,29 @@ export type Connect = (
   events: ConnectionEvents,
 ) => Connection;
 
+export interface ListenerEvents {
+  /** A message on the channel. */
+  heard(message: string): void;
+  /** Listening has begun, for the first time or again: what was said before was not heard. */
+  ready(): void;
+}
+
+/** A connection of its own on which one channel is heard. Opened at once; connects again by itself until it is closed. */
+export interface Listener {
+  readonly isListening: boolean;
+  /** The server was found silent on another connection: this one may be dead too, and would never notice. */
+  renew(): void;
+  close(): Promise<void>;
+}
+
+export type Listen = (
+  input: NodeInput,
+  channel: string,
+  times: ConnectionTimes,
+  clock: Clock,
+  events: ListenerEvents,
+) => Listener;
+
 /** Reconnects come at 50, 100, 150 … ms, and once a second in the end. */
 const RECONNECT_STEP_MS = 50;
 const RECONNECT_MS_MAX = 1_000;

@@ -8,11 +8,11 @@ import type { NodeTime } from "../clock/node-time.ts";
 import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
-import type { Connect, ConnectionEvents, ConnectionTimes, NodeInput } from "./connection.ts";
+import type { Connect, ConnectionTimes, Listen, NodeInput } from "./connection.ts";
 import { type Introduction, objection } from "./introduction.ts";
 import type { Fleet, FleetNodeState } from "./lock-node.ts";
 import type { Admission } from "./node-state.ts";
-import { RedisNode } from "./redis-node.ts";
+import { type Reach, RedisNode } from "./redis-node.ts";
 
 export interface FleetTerms extends ValidityRules {
   readonly quorum: number;
@@ -22,6 +22,7 @@ export interface FleetTerms extends ValidityRules {
   readonly allowEviction: boolean;
   readonly times: ConnectionTimes;
   readonly connect: Connect;
+  readonly listen: Listen;
   /** Called with the floor of every admission: no fence below it will be granted there. */
   readonly learnFloor: (floor: number) => void;
 }
@@ -67,9 +68,11 @@ export class RedisFleet implements Fleet {
     };
     const nodeEvents = { met: this.#met.bind(this), changed: () => this.#changed() };
     this.nodes = inputs.map((input) => {
-      const connect = (connectionEvents: ConnectionEvents) =>
-        terms.connect(input, terms.times, clock, connectionEvents);
-      return new RedisNode(connect, nodeTerms, clock, nodeEvents);
+      const reach: Reach = {
+        connect: (connectionEvents) => terms.connect(input, terms.times, clock, connectionEvents),
+        listen: (channel, listenerEvents) => terms.listen(input, channel, terms.times, clock, listenerEvents),
+      };
+      return new RedisNode(reach, nodeTerms, clock, nodeEvents);
     });
     refuseTwins(this.nodes);
     for (const node of this.nodes) node.open();

@@ -13,6 +13,8 @@ import {
   type Connection,
   type ConnectionEvents,
   type ConnectionTimes,
+  type Listener,
+  type ListenerEvents,
   type NodeInput,
   reconnectDelayMs,
   type RedisClient,
@@ -92,7 +94,7 @@ export class IoredisConnection implements Connection {
   /** Ends it with a reset: a close would leave unsent requests to the kernel, which delivers them when a partition heals. */
   #reset(reason: string): void {
     this.#lastError = reason;
-    const { stream } = this.#redis as unknown as { stream?: Socket };
+    const stream = socketOf(this.#redis);
     try {
       stream?.resetAndDestroy();
     } catch {
@@ -104,7 +106,7 @@ export class IoredisConnection implements Connection {
   close(): Promise<void> {
     this.#closed = true;
     this.#stopWatching();
-    const { stream } = this.#redis as unknown as { stream?: Socket };
+    const stream = socketOf(this.#redis);
     return new Promise((resolve) => {
       if (this.#redis.status === "end" || this.#redis.status === "wait") return resolve();
       const cut = this.#clock.at(this.#clock.glance() + CLOSE_GRACE_MS, () => {
@@ -146,6 +148,53 @@ export class IoredisConnection implements Connection {
       this.#reset(`connected, but silent for ${patienceMs} ms`),
     );
   }
+}
+
+/** A second connection to the server, on which notices are heard. Nothing rests on it: whatever it misses costs time only. */
+export class IoredisListener implements Listener {
+  readonly #redis: Redis;
+  #isListening = false;
+
+  constructor(
+    input: NodeInput,
+    channel: string,
+    { connectTimeoutMs }: ConnectionTimes,
+    events: ListenerEvents,
+  ) {
+    this.#redis = createClient(input, connectTimeoutMs).redis;
+    this.#redis.on("error", () => {}); // The command connection says what is wrong with the server.
+    this.#redis.on("message", (_channel, message: string) => events.heard(message));
+    this.#redis.on("close", () => (this.#isListening = false));
+    this.#redis.on("ready", () => {
+      this.#redis.subscribe(channel).then(
+        () => {
+          this.#isListening = true;
+          events.ready();
+        },
+        () => {}, // Not allowed (NOPERM), or the connection ended: then there are no notices, and timers do.
+      );
+    });
+    this.#redis.connect().catch(() => {}); // The next try is already planned.
+  }
+
+  get isListening(): boolean {
+    return this.#isListening;
+  }
+
+  renew(): void {
+    socketOf(this.#redis)?.destroy();
+  }
+
+  close(): Promise<void> {
+    this.#isListening = false;
+    this.#redis.disconnect();
+    socketOf(this.#redis)?.destroy();
+    return Promise.resolve();
+  }
+}
+
+function socketOf(redis: Redis): Socket | undefined {
+  return (redis as unknown as { stream?: Socket }).stream;
 }
 
 /** What the user gave stays as it is: TLS, passwords, Sentinels, db. Only how it retries, queues and decodes is ours. */

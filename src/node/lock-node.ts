@@ -5,7 +5,7 @@
 import type { Instant } from "../clock/clock.ts";
 
 /** Keys are those on the node, prefix included. Times with `Us` are microseconds of node time, and exact integers. */
-export type Request = AcquireRequest | ExtendRequest | ReleaseRequest;
+export type Request = AcquireRequest | ExchangeRequest | ExtendRequest | ReleaseRequest | LeaveRequest;
 
 export interface AcquireRequest {
   readonly op: "acquire";
@@ -17,6 +17,25 @@ export interface AcquireRequest {
   /** τ: the client's estimate of the nodes' time. */
   readonly tauUs: number;
   readonly ttlMs: number;
+  /** Put in line for the key where somebody else holds it (Q1), and taken out of it where this is granted (Q2). */
+  readonly waiter?: Waiter | undefined;
+}
+
+/** Who waits, and since when by the nodes' time: the longest waiting is told first of a release. A hint, never a right. */
+export interface Waiter {
+  readonly id: string;
+  readonly sinceUs: number;
+}
+
+/** An ACQUIRE for which a lock that is `from`, this client's own, counts as free (X1): a hand-over in one round trip. */
+export interface ExchangeRequest {
+  readonly op: "exchange";
+  readonly keys: readonly string[];
+  readonly holder: string;
+  readonly proposal: number;
+  readonly tauUs: number;
+  readonly ttlMs: number;
+  readonly from: string;
 }
 
 export interface ExtendRequest {
@@ -33,6 +52,15 @@ export interface ReleaseRequest {
   readonly holder: string;
   /** The largest proposal the lease ever used: the tombstone of rule R2. */
   readonly proposal: number;
+  /** Whether the longest waiting is told (Q3). Not of the votes of an attempt that others won, or that nobody did. */
+  readonly wakes: boolean;
+}
+
+/** `waiter` waits no longer. If it was told of a release and has left it unused, the next one is told (Q4). */
+export interface LeaveRequest {
+  readonly op: "leave";
+  readonly keys: readonly string[];
+  readonly waiter: string;
 }
 
 /** Three-valued: a node grants, refuses, or does not answer properly. Nothing may turn the third into one of the others. */
@@ -41,6 +69,8 @@ export type Vote = Granted | Refused | Faulted;
 interface Granted {
   readonly kind: "granted";
   readonly nowUs: number;
+  /** Of a release: somebody who waits was told of it. */
+  readonly woke?: true;
 }
 
 export type Refused = { readonly kind: "refused"; readonly nowUs: number } & Refusal;
@@ -53,6 +83,8 @@ export type Refusal =
       readonly holder: string;
       readonly remainingMs: number;
       readonly fence: number;
+      /** How many wait for it longer than this waiter; undefined where it was not put in line. */
+      readonly ahead?: number | undefined;
     }
   /** N5, N7: the proposal is not larger than `fence`. */
   | { readonly reason: "stale"; readonly fence: number }
@@ -110,6 +142,13 @@ export interface LockNode {
    */
   undo(request: ReleaseRequest, until: Instant, reply: (vote: Vote) => void): void;
   inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void;
+
+  /** True while notices can be heard: hints only. */
+  readonly isListening: boolean;
+  /** From now on `heard` gets the keys whose release this waiter is told of, and `ready` every time that listening begins. */
+  listen(waiter: string, heard: (key: string) => void, ready: () => void): void;
+  /** This waiter wants no more notices. */
+  deafen(waiter: string): void;
 }
 
 /** All nodes of one locker and their way from a connection to a vote. */

@@ -26,7 +26,9 @@ export class MemoryNode implements LockNode {
   readonly name = "memory";
   readonly identity = "memory";
   readonly isHealthy = true;
-  readonly #state = new NodeState(INCARNATION);
+  readonly isListening = true;
+  readonly #listeners = new Map<string, (key: string) => void>();
+  readonly #state = new NodeState(INCARNATION, undefined, (waiter, key) => this.#tell(waiter, key));
   readonly #nowUs: () => number;
   readonly #terms: NodeTerms;
   #requests = 0;
@@ -56,6 +58,21 @@ export class MemoryNode implements LockNode {
 
   inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
     queueMicrotask(() => reply(this.#state.inspect(keys, this.#nowUs())));
+  }
+
+  listen(waiter: string, heard: (key: string) => void, ready: () => void): void {
+    this.#listeners.set(waiter, heard);
+    queueMicrotask(ready);
+  }
+
+  deafen(waiter: string): void {
+    this.#listeners.delete(waiter);
+  }
+
+  #tell(waiter: string, key: string): boolean {
+    const heard = this.#listeners.get(waiter);
+    if (heard !== undefined) queueMicrotask(() => heard(key));
+    return heard !== undefined;
   }
 }
 

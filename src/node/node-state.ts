@@ -1,17 +1,20 @@
 /**
  * What the scripts mean, as a pure state machine: one node's memory, and what each request does to it (rules N1–N9, R1, R2,
- * E1, E2, A1, A2). The Lua in redis-scripts.ts must do the same; a test drives both with the same requests and compares them.
+ * X1, E1, E2, A1, A2, Q1–Q4). The Lua in redis-scripts.ts must do the same; a test drives both with the same requests and compares them.
  * Time is an argument. Used by the memory mode and by simulated nodes.
  */
 import type {
   AcquireRequest,
+  ExchangeRequest,
   ExtendRequest,
+  LeaveRequest,
   Marker,
   Refusal,
   ReleaseRequest,
   Request,
   Sighting,
   Vote,
+  Waiter,
 } from "./lock-node.ts";
 
 /** What every script call carries besides its requests. */
@@ -47,17 +50,31 @@ interface Expiring<T> {
   readonly expiresMs: number;
 }
 
+/** How long a line of waiters is remembered after the last one joined it; whoever waits longer asks again before that. */
+export const LINE_TTL_MS = 10_000;
+/** More do not fit into a line: they are on their own timers. */
+export const LINE_LENGTH_MAX = 1_000;
+/** So many who left without a word are passed over at one release. */
+export const DEAD_WAITERS_MAX = 8;
+
+/** Tells a waiter that a key was released, and whether anybody heard it. */
+export type Tell = (waiter: string, key: string) => boolean;
+
 export class NodeState {
   /** The node's present memory; a restart or a promotion gives it another. */
   readonly incarnation: string;
   readonly #locks = new Map<string, Expiring<string>>();
   readonly #fences = new Map<string, Expiring<number>>();
+  /** By key: who waits, and since when. */
+  readonly #lines = new Map<string, Expiring<Map<string, number>>>();
+  readonly #tell: Tell;
   #marker: Marker | undefined;
 
   /** `marker`: what an earlier memory left behind, where the node was restored from a snapshot. */
-  constructor(incarnation: string, marker?: Marker) {
+  constructor(incarnation: string, marker?: Marker, tell: Tell = () => false) {
     this.incarnation = incarnation;
     this.#marker = marker;
+    this.#tell = tell;
   }
 
   get marker(): Marker | undefined {
@@ -66,20 +83,22 @@ export class NodeState {
 
   /** What the memory of a process with this `incarnation` is after it was read from a disk that had all of this. */
   copy(incarnation: string): NodeState {
-    const copy = new NodeState(incarnation, this.#marker);
+    const copy = new NodeState(incarnation, this.#marker, this.#tell);
     for (const [key, lock] of this.#locks) copy.#locks.set(key, lock);
     for (const [key, fence] of this.#fences) copy.#fences.set(key, fence);
+    for (const [key, { value, expiresMs }] of this.#lines)
+      copy.#lines.set(key, { value: new Map(value), expiresMs });
     return copy;
   }
 
-  /** How many locks and fences are stored, expired ones included until the next sweep. */
+  /** How many locks, fences and lines are stored, expired ones included until the next sweep. */
   get size(): number {
-    return this.#locks.size + this.#fences.size;
+    return this.#locks.size + this.#fences.size + this.#lines.size;
   }
 
   /** Forgets what has expired. */
   sweep(nowUs: number): void {
-    for (const map of [this.#locks, this.#fences]) {
+    for (const map of [this.#locks, this.#fences, this.#lines]) {
       for (const [key, entry] of map) if (isExpired(entry, nowUs)) map.delete(key);
     }
   }
@@ -87,6 +106,7 @@ export class NodeState {
   apply(request: Request, terms: NodeTerms, nowUs: number): Vote {
     for (const key of request.keys) this.#forgetExpired(key, nowUs);
     const refusal = this.#decide(request, terms, nowUs);
+    if (refusal === "woke") return { kind: "granted", nowUs, woke: true };
     return refusal === undefined ? { kind: "granted", nowUs } : { kind: "refused", nowUs, ...refusal };
   }
 
@@ -124,18 +144,29 @@ export class NodeState {
     return { nowUs, keys: seen, marker: this.#marker };
   }
 
-  #decide(request: Request, terms: NodeTerms, nowUs: number): Refusal | undefined {
+  /** Undefined where it is granted. */
+  #decide(request: Request, terms: NodeTerms, nowUs: number): Refusal | "woke" | undefined {
     switch (request.op) {
       case "acquire":
-        return this.#acquire(request, terms, nowUs);
+        return this.#acquire(request, terms, nowUs, undefined, request.waiter);
+      case "exchange":
+        return this.#acquire(request, terms, nowUs, request.from, undefined);
       case "extend":
         return this.#extend(request, terms, nowUs);
       case "release":
         return this.#release(request, terms, nowUs);
+      case "leave":
+        return this.#leave(request, nowUs);
     }
   }
 
-  #acquire(request: AcquireRequest, terms: NodeTerms, nowUs: number): Refusal | undefined {
+  #acquire(
+    request: AcquireRequest | ExchangeRequest,
+    terms: NodeTerms,
+    nowUs: number,
+    from: string | undefined,
+    waiter: Waiter | undefined,
+  ): Refusal | undefined {
     const { keys, holder, proposal, tauUs, ttlMs } = request;
     const refusal = this.#admission(ttlMs, terms, nowUs);
     if (refusal !== undefined) return refusal;
@@ -147,16 +178,26 @@ export class NodeState {
       const isDuplicate = mine === keys.length && fences.every((each) => each === proposal);
       return isDuplicate ? undefined : { reason: "stale", fence }; // N5
     }
-    const key = locks.findIndex((lock) => lock !== undefined);
+    const key = locks.findIndex((lock) => lock !== undefined && lock.value !== from); // X1
     const lock = locks[key];
-    if (lock !== undefined)
-      return { reason: "held", key, holder: lock.value, remainingMs: remaining(lock, nowUs), fence }; // N6
+    if (lock !== undefined) {
+      const ahead = waiter && this.#waitAt(keys, key, waiter, nowUs);
+      return {
+        reason: "held",
+        key,
+        holder: lock.value,
+        remainingMs: remaining(lock, nowUs),
+        fence,
+        ...(ahead !== undefined && { ahead }),
+      }; // N6
+    }
     if (proposal <= fence) return { reason: "stale", fence }; // N7
     if (isOutside(tauUs, nowUs, terms.clockWindowMs) || proposal > nowUs + terms.leadMs * 1_000)
       return { reason: "clock" }; // N8
     for (const each of keys) {
       this.#setFence(each, proposal, terms, nowUs); // N9
       this.#locks.set(each, { value: holder, expiresMs: expiry(nowUs, ttlMs) });
+      if (waiter !== undefined) this.#part(each, waiter.id); // Q2
     }
     return undefined;
   }
@@ -174,19 +215,76 @@ export class NodeState {
     return undefined;
   }
 
-  #release({ keys, holder, proposal }: ReleaseRequest, terms: NodeTerms, nowUs: number): undefined {
+  #release(
+    { keys, holder, proposal, wakes }: ReleaseRequest,
+    terms: NodeTerms,
+    nowUs: number,
+  ): "woke" | undefined {
+    let woke = false;
     for (const key of keys) {
-      if (living(this.#locks.get(key), nowUs)?.value === holder) this.#locks.delete(key); // R1
+      if (living(this.#locks.get(key), nowUs)?.value !== holder) continue;
+      this.#locks.delete(key); // R1
+      if (wakes && this.#wakeFirst(key)) woke = true;
     }
     const tombstone = Math.min(proposal, nowUs + terms.leadMs * 1_000);
     for (const key of keys) {
       if (this.#fence(key, nowUs) < tombstone) this.#setFence(key, tombstone, terms, nowUs); // R2
     }
+    return woke ? "woke" : undefined;
+  }
+
+  #leave({ keys, waiter }: LeaveRequest, nowUs: number): "woke" | undefined {
+    const woken = keys.filter((key) => this.#leaveLine(key, waiter, nowUs));
+    return woken.length > 0 ? "woke" : undefined;
+  }
+
+  /** In line for the one of its keys that is held, and for no other. */
+  #waitAt(keys: readonly string[], held: number, waiter: Waiter, nowUs: number): number | undefined {
+    keys.forEach((key, index) => index !== held && this.#leaveLine(key, waiter.id, nowUs));
+    return this.#join(keys[held] ?? "", waiter, nowUs);
+  }
+
+  /** Q4: who is not in line any more was told, or forgotten; if the lock is free then, the next one is told. */
+  #leaveLine(key: string, waiter: string, nowUs: number): boolean {
+    const wasThere = this.#part(key, waiter);
+    return !wasThere && living(this.#locks.get(key), nowUs) === undefined && this.#wakeFirst(key);
+  }
+
+  /** Q1: how many are ahead of it, or undefined where the line is full. */
+  #join(key: string, { id, sinceUs }: Waiter, nowUs: number): number | undefined {
+    const line = this.#lines.get(key)?.value ?? new Map<string, number>();
+    if (line.size >= LINE_LENGTH_MAX) return undefined;
+    line.set(id, sinceUs);
+    this.#lines.set(key, { value: line, expiresMs: expiry(nowUs, LINE_TTL_MS) });
+    return [...line].filter((each) => isBefore(each, [id, sinceUs])).length;
+  }
+
+  /** False where it was not in line. */
+  #part(key: string, waiter: string): boolean {
+    const line = this.#lines.get(key)?.value;
+    const wasThere = line?.delete(waiter) === true;
+    if (line?.size === 0) this.#lines.delete(key);
+    return wasThere;
+  }
+
+  /** Q3: takes the longest waiting that hears it out of the line, and those before it that do not. */
+  #wakeFirst(key: string): boolean {
+    for (let tries = 0; tries < DEAD_WAITERS_MAX; tries++) {
+      const line: Waiting[] = [...(this.#lines.get(key)?.value ?? [])];
+      const first = line.reduce<Waiting | undefined>(
+        (least, each) => (least === undefined || isBefore(each, least) ? each : least),
+        undefined,
+      );
+      if (first === undefined) return false;
+      this.#part(key, first[0]);
+      if (this.#tell(first[0], key)) return true;
+    }
+    return false;
   }
 
   /** Redis drops what has expired when it is looked at: a clock that is set back afterwards does not bring it back. */
   #forgetExpired(key: string, nowUs: number): void {
-    for (const map of [this.#locks, this.#fences]) {
+    for (const map of [this.#locks, this.#fences, this.#lines]) {
       const entry = map.get(key);
       if (entry !== undefined && isExpired(entry, nowUs)) map.delete(key);
     }
@@ -217,6 +315,13 @@ export class NodeState {
  */
 export function isTombstoneBounded(proposal: number, nowUs: number, leadMs: number): boolean {
   return proposal > nowUs + leadMs * 1_000;
+}
+
+type Waiting = readonly [id: string, sinceUs: number];
+
+/** As in a sorted set of Redis: by score, then by name. */
+function isBefore([id, since]: Waiting, [otherId, otherSince]: Waiting): boolean {
+  return since < otherSince || (since === otherSince && id < otherId);
 }
 
 /** The window of rules N8, E1 and G3; 0 means that there is none. */

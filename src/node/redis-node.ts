@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 
 import type { Clock, Instant } from "../clock/clock.ts";
-import type { Connection, ConnectionEvents } from "./connection.ts";
+import type { Connection, ConnectionEvents, Listener, ListenerEvents } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
@@ -19,9 +19,11 @@ import {
   decodeVotes,
   INSPECT_SCRIPT,
   inspectArguments,
+  noticeChannel,
   type ScriptArguments,
   SOLO_SCRIPTS,
   soloArguments,
+  soloOperation,
   VOTE_SCRIPT,
   voteArguments,
 } from "./redis-scripts.ts";
@@ -54,7 +56,14 @@ const SOLO = {
 const ADMIT = scriptOf(ADMIT_SCRIPT);
 const INSPECT = scriptOf(INSPECT_SCRIPT);
 
+/** How a server is reached: for requests, and for hearing notices on a channel. */
+export interface Reach {
+  connect(events: ConnectionEvents): Connection;
+  listen(channel: string, events: ListenerEvents): Listener;
+}
+
 export class RedisNode implements LockNode {
+  readonly #reach: Reach;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #terms: Omit<NodeTerms, "incarnation">;
@@ -65,20 +74,20 @@ export class RedisNode implements LockNode {
   /** With the incarnation that was admitted; an empty one is no node's. */
   #admittedTerms: NodeTerms;
   #introducing = false;
+  #listener: Listener | undefined;
 
-  constructor(
-    connect: (events: ConnectionEvents) => Connection,
-    terms: Omit<NodeTerms, "incarnation">,
-    clock: Clock,
-    events: RedisNodeEvents,
-  ) {
+  constructor(reach: Reach, terms: Omit<NodeTerms, "incarnation">, clock: Clock, events: RedisNodeEvents) {
     this.#clock = clock;
     this.#terms = terms;
     this.#admittedTerms = { ...terms, incarnation: "" };
     this.#events = events;
-    this.#connection = connect({
+    this.#reach = reach;
+    this.#connection = reach.connect({
       up: () => this.meet(),
-      down: (detail) => this.become({ kind: "unreachable", detail }),
+      down: (detail) => {
+        this.#listener?.renew();
+        this.become({ kind: "unreachable", detail });
+      },
     });
     this.#outbox = new Outbox((requests, answer) => this.#send(requests, answer));
     this.#debts = new Debts(
@@ -111,7 +120,25 @@ export class RedisNode implements LockNode {
 
   async close(): Promise<void> {
     this.#debts.forget();
+    this.deafen();
     await this.#connection.close();
+  }
+
+  get isListening(): boolean {
+    return this.#listener?.isListening === true;
+  }
+
+  listen(waiter: string, heard: (key: string) => void, ready: () => void): void {
+    const { keyPrefix } = this.#connection;
+    this.#listener ??= this.#reach.listen(noticeChannel(waiter), {
+      heard: (nodeKey) => heard(nodeKey.startsWith(keyPrefix) ? nodeKey.slice(keyPrefix.length) : nodeKey),
+      ready,
+    });
+  }
+
+  deafen(): void {
+    void this.#listener?.close();
+    this.#listener = undefined;
   }
 
   ask(request: Request, reply: (vote: Vote) => void): void {
@@ -184,10 +211,12 @@ export class RedisNode implements LockNode {
     const fail = (fault: Faulted) => answer(requests.map(() => fault));
     if (!this.#connection.isReady) return queueMicrotask(() => fail(this.#unreachable()));
     const [lone] = requests;
-    const isAlone = lone !== undefined && requests.length === 1;
+    const solo = lone !== undefined && requests.length === 1 ? soloOperation(lone) : undefined;
     this.#run(
-      isAlone ? SOLO[lone.op] : VOTE,
-      isAlone ? soloArguments(lone, this.#admittedTerms) : voteArguments(requests, this.#admittedTerms),
+      solo === undefined ? VOTE : SOLO[solo],
+      lone === undefined || solo === undefined
+        ? voteArguments(requests, this.#admittedTerms)
+        : soloArguments(lone, this.#admittedTerms),
       (reply) => {
         const votes = decodeVotes(reply, requests.length);
         if (votes === undefined) return fail(oddReply(reply));
@@ -211,11 +240,12 @@ export class RedisNode implements LockNode {
     });
   }
 
-  /** What keeps a request from being sent at all. Releases need no admission: they only ever remove what is ours. */
+  /** What keeps a request from being sent at all. Releases and leaves need no admission: they only ever remove what is ours. */
   #faultBefore(request: Request): Faulted | undefined {
     if (!this.#connection.isReady) return this.#unreachable();
     const { acquaintance } = this;
-    if (request.op === "release" || acquaintance.kind === "admitted") return undefined;
+    if (request.op === "release" || request.op === "leave" || acquaintance.kind === "admitted")
+      return undefined;
     const isExcluded = acquaintance.kind === "excluded";
     const detail = "detail" in acquaintance ? acquaintance.detail : "still being introduced";
     return { kind: "faulted", reason: isExcluded ? "excluded" : "not-admitted", detail, sent: false };

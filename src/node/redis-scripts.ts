@@ -6,15 +6,27 @@
  * Numbers: Lua prints large numbers with an exponent, so what is stored comes from ARGV or through `%.0f`; integer replies are exact.
  */
 import type { Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
-import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
+import {
+  type Admission,
+  type AdmitRequest,
+  DEAD_WAITERS_MAX,
+  LINE_LENGTH_MAX,
+  LINE_TTL_MS,
+  type NodeTerms,
+} from "./node-state.ts";
 
 /** Hash `inc until floor maxttl`: which memory of this node was admitted, and on what terms. */
 export const MARKER_KEY = "holdfast:node";
 
-/** The channel a release is announced on. A notice is a hint to waiters, never needed for safety. */
-const RELEASE_CHANNEL_PREFIX = "holdfast:released:";
+/** With the waiter's name behind it, the channel on which it is told of releases; the message is the lock's key. A hint, never needed for safety. */
+const NOTICE_CHANNEL_PREFIX = "holdfast:wake:";
 
-/** `<key>:fence`, in the same cluster slot as the lock. */
+/** Where `waiter` hears of releases. */
+export function noticeChannel(waiter: string): string {
+  return NOTICE_CHANNEL_PREFIX + waiter;
+}
+
+/** `<key>:fence`, in the same cluster slot as the lock. Beside it, `…:line` has those who wait: a sorted set, by the time they came. */
 function fenceKey(key: string): string {
   return hasHashTag(key) ? `${key}:fence` : `{${key}}:fence`;
 }
@@ -48,9 +60,47 @@ const ADMISSION = `
   if now < marker[2] + 0 then return {'Q', marker[2] + 0} end
   if ttl + 0 > marker[4] + 0 then return {'T', marker[4] + 0} end`;
 
+/** The line of the lock whose fence key this is. */
+const LINE_OF = `
+local function line_of(fence_key) return string.sub(fence_key, 1, -6) .. 'line' end
+`;
+
+/** Q3: the longest waiting that hears it. Whoever does not is gone; through pcall, since a notice must never make a release fail. */
+const WAKE = `${LINE_OF}
+local function wake(lock_key, fence_key)
+  for _ = 1, ${DEAD_WAITERS_MAX} do
+    local first = redis.pcall('ZPOPMIN', line_of(fence_key))[1]
+    if not first then return false end
+    local heard = redis.pcall('PUBLISH', '${NOTICE_CHANNEL_PREFIX}' .. first, lock_key)
+    if type(heard) == 'number' and heard > 0 then return true end
+  end
+  return false
+end
+`;
+
+/** Q1: the rank in the line of a lock that is held, or -1. */
+const JOIN = `
+local function join(fence_key, waiter, since)
+  local line = line_of(fence_key)
+  local size = redis.pcall('ZCARD', line)
+  if type(size) ~= 'number' or size >= ${LINE_LENGTH_MAX} then return -1 end
+  if type(redis.pcall('ZADD', line, since, waiter)) ~= 'number' then return -1 end
+  redis.call('PEXPIRE', line, ${LINE_TTL_MS})
+  return redis.call('ZRANK', line, waiter)
+end
+`;
+
+/** Q4: who is not in line any more was told, or forgotten; if the lock is free then, the next one is told. */
+const LEAVE_LINE = `
+local function leave_line(i, waiter)
+  if redis.call('ZREM', line_of(KEYS[i + 1]), waiter) == 1 or redis.call('GET', KEYS[i]) then return false end
+  return wake(KEYS[i], KEYS[i + 1])
+end
+`;
+
 /** Each is a function of the places of its first and last lock key in KEYS and of its first field in ARGV. */
 const ACQUIRE = `
-local function acquire(k, last, a)
+local function acquire(k, last, a, from, waiter, since)
   local v, p, tau, ttl = ARGV[a], ARGV[a + 1] + 0, ARGV[a + 2], ARGV[a + 3]
   ${ADMISSION}
   local c, mine, same, held, holder = marker[3] + 0, 0, true, nil, nil -- N4
@@ -60,18 +110,26 @@ local function acquire(k, last, a)
     if fence > c then c = fence end
     if fence ~= p then same = false end
     if lock == v then mine = mine + 1
-    elseif lock and not held then held, holder = i, lock end
+    elseif lock and lock ~= from and not held then held, holder = i, lock end -- X1
   end
   if mine > 0 then -- N5
     if same and not held and mine * 2 == last - k + 2 then return 'G' end
     return {'S', c}
   end
-  if held then return {'H', (held - k) / 2, holder, redis.call('PTTL', KEYS[held]), c} end -- N6
+  if held then -- N6
+    local ahead = -1
+    if waiter then
+      for i = k, last, 2 do if i ~= held then leave_line(i, waiter) end end
+      ahead = join(KEYS[held + 1], waiter, since)
+    end
+    return {'H', (held - k) / 2, holder, redis.call('PTTL', KEYS[held]), c, ahead}
+  end
   if p <= c then return {'S', c} end -- N7
   if window > 0 and math.abs(tau - now) > window or p > now + lead then return {'C'} end -- N8
   for i = k, last, 2 do -- N9
     redis.call('SET', KEYS[i + 1], ARGV[a + 1], 'PX', fence_ttl)
     redis.call('SET', KEYS[i], v, 'PX', ttl)
+    if waiter then redis.call('ZREM', line_of(KEYS[i + 1]), waiter) end -- Q2
   end
   return 'G'
 end
@@ -93,11 +151,11 @@ end
 
 const RELEASE = `
 local function release(k, last, a)
-  local v, p = ARGV[a], ARGV[a + 1] + 0
+  local v, p, wakes, woke = ARGV[a], ARGV[a + 1] + 0, ARGV[a + 2] == '1', false
   for i = k, last, 2 do -- R1, first: it works at maxmemory
     if redis.call('GET', KEYS[i]) == v then
       redis.call('DEL', KEYS[i])
-      redis.pcall('PUBLISH', '${RELEASE_CHANNEL_PREFIX}' .. KEYS[i], ARGV[a + 1])
+      if wakes and wake(KEYS[i], KEYS[i + 1]) then woke = true end
     end
   end
   local tombstone = math.min(p, now + lead)
@@ -108,26 +166,39 @@ local function release(k, last, a)
       redis.pcall('SET', KEYS[i + 1], string.format('%.0f', tombstone), 'PX', fence_ttl)
     end
   end
-  return 'G'
+  return woke and 'W' or 'G'
+end
+`;
+
+const LEAVE = `
+local function leave(k, last, a)
+  local woke = false
+  for i = k, last, 2 do if leave_line(i, ARGV[a]) then woke = true end end
+  return woke and 'W' or 'G'
 end
 `;
 
 /**
  * VOTE. KEYS: marker, then for every request its lock and fence keys in pairs.
  * ARGV: inc, W µs, B µs, fence ttl ms, then per request: op, number of keys, fields
- *   acquire: v p tau ttl · extend: v tau ttl · release: v p
- * Reply: now µs, then per request a status: G granted · H key holder pttl fence · S fence · C · U · Q until · T maxttl ·
- *   X key holder (extend: not held with v) · E message.
+ *   acquire: v p tau ttl · wait (an acquire that waits): v p tau ttl waiter since · exchange: v p tau ttl from ·
+ *   extend: v tau ttl · release: v p wakes 0|1 · leave: waiter
+ * Reply: now µs, then per request a status: G granted · W granted, and a waiter was told · H key holder pttl fence rank (-1: not in
+ *   line) · S fence · C · U · Q until · T maxttl · X key holder (extend: not held with v) · E message.
  * A request that fails (a foreign type under its key, out of memory) gets E and leaves the others of its call alone; its writes
  * come after all its checks, and Redis refuses for memory only the first write of a script, so it has then written nothing.
  */
-export const VOTE_SCRIPT: string = `${PRELUDE}${ACQUIRE}${EXTEND}${RELEASE}
+export const VOTE_SCRIPT: string = `${PRELUDE}${WAKE}${JOIN}${LEAVE_LINE}${ACQUIRE}${EXTEND}${RELEASE}${LEAVE}
 local replies, k, a = {now}, 2, 5
 while ARGV[a] do
   local op, last = ARGV[a], k + 2 * ARGV[a + 1] - 2
-  local run, fields = release, 2
-  if op == 'acquire' then run, fields = acquire, 4 elseif op == 'extend' then run, fields = extend, 3 end
-  local fine, reply = pcall(run, k, last, a + 2)
+  local run, fields, from, waiter, since = release, 3, nil, nil, nil
+  if op == 'acquire' then run, fields = acquire, 4
+  elseif op == 'extend' then run, fields = extend, 3
+  elseif op == 'wait' then run, fields, waiter, since = acquire, 6, ARGV[a + 6], ARGV[a + 7]
+  elseif op == 'exchange' then run, fields, from = acquire, 5, ARGV[a + 6]
+  elseif op == 'leave' then run, fields = leave, 1 end
+  local fine, reply = pcall(run, k, last, a + 2, from, waiter, since)
   if not fine then reply = {'E', type(reply) == 'table' and reply.err or tostring(reply)} end
   replies[#replies + 1] = reply
   k, a = last + 2, a + 2 + fields
@@ -135,18 +206,27 @@ end
 return replies
 `;
 
+/** What makes up the most of the requests has a script of its own. */
+export type SoloOperation = "acquire" | "extend" | "release";
+
 /**
- * VOTE for a lone request of a known kind: the same rules from the same text, without the loop and the rules of the other kinds, which
- * would be a fifth of the server's work. KEYS and reply as VOTE; ARGV: the same four, then the request's fields. What fails is the
- * call's error.
+ * VOTE for a lone request of one of these kinds: the same rules from the same text, without the loop and the rules of the other kinds,
+ * which would be a fifth of the server's work. KEYS and reply as VOTE; ARGV: the same four, then the request's fields. What fails is
+ * the call's error.
  */
-export const SOLO_SCRIPTS: Readonly<Record<Request["op"], string>> = {
+export const SOLO_SCRIPTS: Readonly<Record<SoloOperation, string>> = {
   acquire: soloScript("acquire", ACQUIRE),
   extend: soloScript("extend", EXTEND),
-  release: soloScript("release", RELEASE),
+  release: soloScript("release", WAKE + RELEASE),
 };
 
-function soloScript(op: Request["op"], lua: string): string {
+/** The script for this request when it travels alone, or undefined where it takes VOTE. */
+export function soloOperation(request: Request): SoloOperation | undefined {
+  const operation = wireName(request);
+  return operation in SOLO_SCRIPTS ? (operation as SoloOperation) : undefined;
+}
+
+function soloScript(op: SoloOperation, lua: string): string {
   return `${PRELUDE}${lua}
 return {now, ${op}(2, #KEYS - 1, 5)}
 `;
@@ -197,7 +277,7 @@ export function voteArguments(requests: readonly Request[], terms: NodeTerms): S
   for (const { keys } of requests) pushKeys(args, keys);
   pushTerms(args, terms);
   for (const request of requests) {
-    args.push(request.op, request.keys.length);
+    args.push(wireName(request), request.keys.length);
     pushFields(args, request);
   }
   return args;
@@ -236,16 +316,27 @@ function pushTerms(
   args.push(incarnation, clockWindowMs * 1_000, leadMs * 1_000, fenceTtlMs);
 }
 
+function wireName(request: Request): Request["op"] | "wait" {
+  return request.op === "acquire" && request.waiter !== undefined ? "wait" : request.op;
+}
+
 function pushFields(args: ScriptArguments, request: Request): void {
   switch (request.op) {
     case "acquire":
       args.push(request.holder, request.proposal, request.tauUs, request.ttlMs);
+      if (request.waiter !== undefined) args.push(request.waiter.id, request.waiter.sinceUs);
+      return;
+    case "exchange":
+      args.push(request.holder, request.proposal, request.tauUs, request.ttlMs, request.from);
       return;
     case "extend":
       args.push(request.holder, request.tauUs, request.ttlMs);
       return;
     case "release":
-      args.push(request.holder, request.proposal);
+      args.push(request.holder, request.proposal, request.wakes ? 1 : 0);
+      return;
+    case "leave":
+      args.push(request.waiter);
   }
 }
 
@@ -258,18 +349,25 @@ export function decodeVotes(reply: unknown, requests: number): Vote[] | undefine
 
 function decodeStatus(status: unknown, nowUs: number): Vote {
   if (status === "G") return { kind: "granted", nowUs };
+  if (status === "W") return { kind: "granted", nowUs, woke: true };
   if (!Array.isArray(status)) return malformed(status);
   if (status[0] === "E") return { kind: "faulted", reason: "error", detail: String(status[1]), sent: true };
   const refusal = decodeRefusal(status as unknown[]);
   return refusal === undefined ? malformed(status) : { kind: "refused", nowUs, ...refusal };
 }
 
-function decodeRefusal([code, first, second, third, fourth]: unknown[]): Refusal | undefined {
+function decodeHeld([key, holder, remainingMs, fence, ahead]: unknown[]): Refusal | undefined {
+  if (!isInteger(key) || typeof holder !== "string" || !isInteger(remainingMs) || !isInteger(fence))
+    return undefined;
+  const place = isInteger(ahead) && ahead >= 0 ? { ahead } : undefined;
+  return { reason: "held", key, holder, remainingMs, fence, ...place };
+}
+
+function decodeRefusal([code, ...fields]: unknown[]): Refusal | undefined {
+  const [first, second] = fields;
   switch (code) {
     case "H":
-      if (!isInteger(first) || typeof second !== "string" || !isInteger(third) || !isInteger(fourth))
-        return undefined;
-      return { reason: "held", key: first, holder: second, remainingMs: third, fence: fourth };
+      return decodeHeld(fields);
     case "S":
       return isInteger(first) ? { reason: "stale", fence: first } : undefined;
     case "C":

@@ -47,6 +47,7 @@ export class SimConnection implements Connection {
   readonly #clock: Clock;
   readonly #events: ConnectionEvents;
   readonly #silence: SilenceWatch;
+  readonly #heard: (message: string) => void;
   readonly #pending = new Set<Pending>();
   #session: Session | undefined;
   #timer: Timer | undefined;
@@ -55,7 +56,15 @@ export class SimConnection implements Connection {
   #dials = 0;
   #lastError = "not connected yet";
 
-  constructor(place: Place, times: ConnectionTimes, clock: Clock, events: ConnectionEvents) {
+  /** `heard`: gets what is published on a channel it subscribes to. */
+  constructor(
+    place: Place,
+    times: ConnectionTimes,
+    clock: Clock,
+    events: ConnectionEvents,
+    heard: (message: string) => void = () => {},
+  ) {
+    this.#heard = heard;
     this.name = place.server.name;
     this.#place = place;
     this.#times = times;
@@ -173,7 +182,14 @@ export class SimConnection implements Connection {
     if (isStranger()) return back(() => this.break("read ECONNRESET"));
     server.perform(() => {
       if (isStranger()) return;
-      const reply = server.execute(command, args);
+      if (command === "SUBSCRIBE") {
+        // A server does not see at once that the other end is gone: what it sends then is lost.
+        server.subscribe(String(args[0]), {
+          isConnected: () => session.isOpen || session.outlives,
+          hear: (message) => back(() => this.#heard(message)),
+        });
+      }
+      const reply = command === "SUBSCRIBE" ? { value: "subscribed" } : server.execute(command, args);
       back(() => this.#settle(pending, reply));
     });
   }

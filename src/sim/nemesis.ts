@@ -130,6 +130,8 @@ export class Nemesis {
         return this.#isolate([server]);
       case "disconnect":
         return client.disconnect(server.name);
+      case "disconnect a listener":
+        return client.deafen(server.name);
       default:
         return this.#harmClock(fault, server);
     }

@@ -6,6 +6,7 @@ import { leadMs, quarantineMs, type ValidityRules, validityMs } from "../clock/v
 import { quorumOf } from "../quorum/tally.ts";
 import type { Weather } from "./network.ts";
 import type { Prng } from "./prng.ts";
+import type { NoticeWeather } from "./server.ts";
 
 const FAULTS = [
   "kill",
@@ -23,6 +24,7 @@ const FAULTS = [
   "isolate a server",
   "isolate a majority",
   "disconnect",
+  "disconnect a listener",
   "storm",
   "step a clock",
   "clock there and back",
@@ -53,6 +55,11 @@ export interface Plan {
   readonly seed: string;
   readonly nodes: number;
   readonly clients: number;
+  /** How many sections each client works on at once: they wait for each other in its own line. */
+  readonly sectionsAtOnce: number;
+  /** Whether waiters listen for notices, and what happens to those. */
+  readonly notify: boolean;
+  readonly noticeWeather: NoticeWeather;
   readonly keys: readonly string[];
   readonly ttlMs: number;
   /** By client: the largest ttl it may ask for; the same for all, unless that assumption is broken. */
@@ -72,6 +79,7 @@ export interface Plan {
 
 /** Every so many runs break an assumption on purpose; S2–S4 must hold still. */
 const BROKEN_CLOCKS_CHANCE = 0.08;
+const NOTIFY_CHANCE = 0.85;
 const TRUST_CHANCE = 0.06;
 const DIFFERENT_MAX_TTL_CHANCE = 0.08;
 
@@ -93,6 +101,9 @@ export function drawPlan(seed: string, prng: Prng): Plan {
     seed,
     nodes,
     clients,
+    sectionsAtOnce: prng.pick([1, 1, 2, 4]),
+    notify: prng.chance(NOTIFY_CHANCE),
+    noticeWeather: drawNoticeWeather(prng, ttlMs),
     keys: ["red", "green", "blue"].slice(0, prng.int(1, 3)),
     ttlMs,
     maxTtlMs,
@@ -154,6 +165,14 @@ function drawWeather(prng: Prng, ttlMs: number, clockWindowMs: number): Weather 
   const delayMsMax = Math.min(delayMsMin * prng.pick([1.5, 5, 20]), clockWindowMs / 2);
   const stormChance = prng.pick([0, 0, 0.001, 0.01, 0.05]);
   return { delayMsMin, delayMsMax, stormChance, stormMs: prng.pick([0.1, 0.5, 2]) * ttlMs };
+}
+
+function drawNoticeWeather(prng: Prng, ttlMs: number): NoticeWeather {
+  return {
+    lossChance: prng.pick([0, 0, 0.05, 0.5, 1]),
+    doublingChance: prng.pick([0, 0, 0.3]),
+    delayMsMax: prng.pick([0, 0, 10, ttlMs]),
+  };
 }
 
 /** Mean ms between two faults of a kind. */

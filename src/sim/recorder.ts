@@ -151,6 +151,7 @@ export class Recorder {
       request: op,
       keys,
       holder,
+      ...(op === "exchange" && { from: request.from }),
       vote: vote.kind === "granted" ? granted : vote.reason,
       before: before.map((each) => each ?? null),
       after: after.map((each) => each ?? null),

@@ -76,13 +76,16 @@ function admitCall([
   };
 }
 
-const FIELDS = { acquire: 4, extend: 3, release: 2 } as const;
+/** What a request is called in the arguments of VOTE. */
+type Operation = Request["op"] | "wait";
+
+const FIELDS = { acquire: 4, wait: 6, exchange: 5, extend: 3, release: 3, leave: 1 } as const;
 
 function batched(keys: readonly string[], fields: Arguments): Request[] {
   const requests: Request[] = [];
   let key = 0;
   for (let at = 0; at < fields.length;) {
-    const op = String(fields[at]) as Request["op"];
+    const op = String(fields[at]) as Operation;
     const count = Number(fields[at + 1]);
     requests.push(requestOf(op, keys.slice(key, key + count), fields.slice(at + 2)));
     key += count;
@@ -92,27 +95,34 @@ function batched(keys: readonly string[], fields: Arguments): Request[] {
 }
 
 function requestOf(
-  op: Request["op"],
+  op: Operation,
   keys: readonly string[],
-  [v, first, second, third]: Arguments,
+  [v, first, second, third, fourth, fifth]: Arguments,
 ): Request {
   const holder = String(v);
+  const bid = { keys, holder, proposal: Number(first), tauUs: Number(second), ttlMs: Number(third) };
   switch (op) {
     case "acquire":
-      return { op, keys, holder, proposal: Number(first), tauUs: Number(second), ttlMs: Number(third) };
+      return { op, ...bid };
+    case "wait":
+      return { op: "acquire", ...bid, waiter: { id: String(fourth), sinceUs: Number(fifth) } };
+    case "exchange":
+      return { op, ...bid, from: String(fourth) };
     case "extend":
       return { op, keys, holder, tauUs: Number(first), ttlMs: Number(second) };
     case "release":
-      return { op, keys, holder, proposal: Number(first) };
+      return { op, keys, holder, proposal: Number(first), wakes: Number(second) === 1 };
+    case "leave":
+      return { op, keys, waiter: holder };
   }
 }
 
 export function voteReply(vote: Vote): unknown {
-  if (vote.kind === "granted") return "G";
+  if (vote.kind === "granted") return vote.woke === true ? "W" : "G";
   if (vote.kind === "faulted") return ["E", vote.detail];
   switch (vote.reason) {
     case "held":
-      return ["H", vote.key, vote.holder, vote.remainingMs, vote.fence];
+      return ["H", vote.key, vote.holder, vote.remainingMs, vote.fence, vote.ahead ?? -1];
     case "stale":
       return ["S", vote.fence];
     case "clock":

@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 
 import type { VirtualClock } from "../clock/virtual-clock.ts";
 import { isTombstoneBounded, NodeState } from "../node/node-state.ts";
-import type { Request, Vote } from "../node/lock-node.ts";
+import type { LeaveRequest, Request, Vote } from "../node/lock-node.ts";
+import { noticeChannel } from "../node/redis-scripts.ts";
 import type { Prng } from "./prng.ts";
 import {
   admissionReply,
@@ -19,10 +20,10 @@ import {
 
 export type ServerState = "up" | "paused" | "dead";
 
-/** What one request did on a server. */
+/** What one request did to the locks of a server; a waiter that leaves its line does nothing to them. */
 export interface Execution {
   readonly server: string;
-  readonly request: Request;
+  readonly request: Exclude<Request, LeaveRequest>;
   readonly vote: Vote;
   /** A release that left a smaller tombstone than its proposal (R2). */
   readonly isBounded: boolean;
@@ -37,6 +38,22 @@ export type Disk = "everything" | "nothing" | "old-snapshot";
 /** Wall clocks start here: any time will do that is large enough to be one. */
 const EPOCH_MS = 1_800_000_000_000;
 
+/** A connection that hears what is published on a channel, as far as the server knows. */
+export interface Subscriber {
+  readonly isConnected: () => boolean;
+  readonly hear: (message: string) => void;
+}
+
+/** What may happen to a notice between the server and the one it is for; the rest of its way is the network's affair. */
+export interface NoticeWeather {
+  readonly lossChance: number;
+  readonly doublingChance: number;
+  /** How long it may be held up before it is sent. */
+  readonly delayMsMax: number;
+}
+
+const CLEAR: NoticeWeather = { lossChance: 0, doublingChance: 0, delayMsMax: 0 };
+
 /** An answer as the client library hands it out; an error is what the server said. */
 export type Reply = { readonly value: unknown } | { readonly error: string };
 
@@ -45,6 +62,8 @@ export class SimServer {
   state: ServerState = "up";
   /** Called with every request of a script, right after it was executed. */
   executed: (execution: Execution) => void = () => {};
+  noticeWeather: NoticeWeather = CLEAR;
+  readonly #subscribers = new Map<string, Set<Subscriber>>();
   readonly #clock: VirtualClock;
   readonly #prng: Prng;
   readonly #scripts = new Map<string, string>();
@@ -63,7 +82,7 @@ export class SimServer {
     this.#prng = prng;
     this.#runId = prng.hex(40);
     this.#replicationId = prng.hex(40);
-    this.#memory = new NodeState(this.incarnation);
+    this.#memory = this.#emptyMemory();
     this.#snapshot = this.#memory.copy(this.incarnation);
   }
 
@@ -108,6 +127,7 @@ export class SimServer {
   kill(): void {
     this.state = "dead";
     this.#backlog = [];
+    this.#subscribers.clear();
   }
 
   /** Back with what its disk has; a new process is another incarnation, whatever it remembers. */
@@ -134,7 +154,12 @@ export class SimServer {
 
   /** FLUSHALL: the process and its incarnation stay, all data and the marker go. */
   flush(): void {
-    this.#memory = new NodeState(this.incarnation);
+    this.#memory = this.#emptyMemory();
+  }
+
+  subscribe(channel: string, subscriber: Subscriber): void {
+    const known = this.#subscribers.get(channel) ?? new Set();
+    this.#subscribers.set(channel, known.add(subscriber));
   }
 
   /** A replica that lacks the last writes takes over under the same address and on living connections (REPLICAOF … NO ONE). */
@@ -194,7 +219,31 @@ export class SimServer {
 
   #remember(disk: Disk): void {
     const kept = disk === "old-snapshot" ? this.#snapshot : this.#memory;
-    this.#memory = disk === "nothing" ? new NodeState(this.incarnation) : kept.copy(this.incarnation);
+    this.#memory = disk === "nothing" ? this.#emptyMemory() : kept.copy(this.incarnation);
+  }
+
+  #emptyMemory(): NodeState {
+    return new NodeState(this.incarnation, undefined, (waiter, key) =>
+      this.#publish(noticeChannel(waiter), key),
+    );
+  }
+
+  /** Whether any connection was there to hear it, for all the server knows. */
+  #publish(channel: string, message: string): boolean {
+    const subscribers = [...(this.#subscribers.get(channel) ?? [])].filter((each) => each.isConnected());
+    this.#subscribers.set(channel, new Set(subscribers));
+    for (const { hear } of subscribers) this.#send(() => hear(message));
+    return subscribers.length > 0;
+  }
+
+  #send(notice: () => void): void {
+    const { lossChance, doublingChance, delayMsMax } = this.noticeWeather;
+    if (lossChance > 0 && this.#prng.chance(lossChance)) return;
+    const copies = doublingChance > 0 && this.#prng.chance(doublingChance) ? 2 : 1;
+    for (let copy = 0; copy < copies; copy++) {
+      if (delayMsMax === 0) notice();
+      else this.#clock.at(this.#clock.now() + this.#prng.between(0, delayMsMax), notice);
+    }
   }
 
   #load(text: string): string {
@@ -233,6 +282,7 @@ export class SimServer {
     const holders = () => this.#memory.holders(request.keys, nowUs);
     const before = holders();
     const vote = this.#memory.apply(request, terms, nowUs);
+    if (request.op === "leave") return vote;
     const isBounded = request.op === "release" && isTombstoneBounded(request.proposal, nowUs, terms.leadMs);
     const after = vote.kind === "granted" ? holders() : before;
     this.executed({ server: this.name, request, vote, isBounded, before, after });

@@ -7,6 +7,7 @@ import { Locker } from "../locker.ts";
 import type { NodeInput } from "../node/connection.ts";
 import type { QuorumOptions } from "../options.ts";
 import { SimConnection } from "./connection.ts";
+import { SimListener } from "./listener.ts";
 import { Network } from "./network.ts";
 import { entropyFrom, Prng } from "./prng.ts";
 import { SimProcess } from "./process.ts";
@@ -35,6 +36,8 @@ export interface Client {
   crash(): void;
   /** Breaks its connection to this server. */
   disconnect(server: string): void;
+  /** Breaks the connection on which it hears notices of this server, if it has one. */
+  deafen(server: string): void;
 }
 
 export class Simulation {
@@ -64,6 +67,13 @@ export class Simulation {
     const process = new SimProcess(name, this.clock, clockRate);
     const prng = this.prng.fork(`process ${name} at ${this.clock.now()}`);
     const connections = new Map<string, SimConnection>();
+    const listeners = new Map<string, SimListener>();
+    const placeOf = (input: NodeInput) => ({
+      process,
+      server: this.server(hostOf(input)),
+      network: this.network,
+      prng,
+    });
     const names = knows ?? this.servers.map((server) => server.name);
     const locker = new Locker(
       { mode: "quorum", owner: name, ...options, nodes: names.map((each) => `redis://${each}`) },
@@ -71,15 +81,14 @@ export class Simulation {
         clocks: () => process.clocks(),
         entropy: entropyFrom(prng),
         connect: (input, times, clock, events) => {
-          const place = {
-            process,
-            server: this.server(hostOf(input)),
-            network: this.network,
-            prng,
-          };
-          const connection = new SimConnection(place, times, clock, events);
+          const connection = new SimConnection(placeOf(input), times, clock, events);
           connections.set(connection.name, connection);
           return connection;
+        },
+        listen: (input, channel, times, clock, events) => {
+          const listener = new SimListener(placeOf(input), channel, times, clock, events);
+          listeners.set(hostOf(input), listener);
+          return listener;
         },
       },
     );
@@ -88,9 +97,11 @@ export class Simulation {
       locker,
       crash: () => {
         for (const connection of connections.values()) connection.abandon();
+        for (const listener of listeners.values()) listener.abandon();
         process.kill();
       },
       disconnect: (server) => connections.get(server)?.break("read ECONNRESET"),
+      deafen: (server) => listeners.get(server)?.break("read ECONNRESET"),
     };
   }
 

@@ -63,6 +63,7 @@ class SwarmRun {
   async run(): Promise<{ history: History; trouble: readonly Violation[] }> {
     const simulation = this.#simulation;
     simulation.network.weather = this.#plan.weather;
+    for (const server of simulation.servers) server.noticeWeather = this.#plan.noticeWeather;
     for (let index = 0; index < this.#plan.clients; index++) this.#start(index);
     if (this.#plan.isDeclared) await this.#declare();
     const nemesis = new Nemesis(
@@ -86,13 +87,14 @@ class SwarmRun {
   }
 
   #start(index: number): Client {
-    const { ttlMs, maxTtlMs, clockWindowMs, isStrict } = this.#plan;
+    const { ttlMs, maxTtlMs, clockWindowMs, isStrict, notify } = this.#plan;
     const prng = this.#prng.fork(`client ${index} start ${this.#starts++}`);
     // Filled in below: the observer hears of nothing before the client has asked for something.
     const heard: { by?: Client } = {};
     const client = this.#simulation.start(`c${index + 1}`, {
       ttlMs,
       clockWindowMs,
+      notify,
       maxTtlMs: maxTtlMs[index],
       restartGuard: isStrict ? "strict" : "trust",
       clockRate: 1 + prng.between(-0.003, 0.003),
@@ -109,8 +111,10 @@ class SwarmRun {
   }
 
   #work(client: Client, index: number): void {
-    const prng = this.#prng.fork(`work ${index} start ${this.#starts}`);
-    work(client, index, this.#site, prng).catch((error: unknown) => this.#report(error));
+    for (let section = 0; section < this.#plan.sectionsAtOnce; section++) {
+      const prng = this.#prng.fork(`work ${index} section ${section} start ${this.#starts}`);
+      work(client, index, this.#site, prng).catch((error: unknown) => this.#report(error));
+    }
   }
 
   #replace(client: Client): void {

@@ -1,21 +1,33 @@
 /**
- * From one attempt to a lock: tries, waits and tries again, until it is granted, the time is over or the caller gives up. Nothing
+ * From one attempt to a lock: tries, waits to be told or for a timer, and tries again, until it is granted, the time is over or the caller gives up. Nothing
  * here decides on safety; whatever an abandoned attempt still brings in is given back.
  */
 import { type Clock, type Instant, Latch, sleep } from "../clock/clock.ts";
 import type { Entropy } from "../clock/entropy.ts";
-import { delayMs, type Denied, ROUND_TRIP_MS_MIN } from "./backoff.ts";
+import { delayMs, type Denied, isHeld, ROUND_TRIP_MS_MIN } from "./backoff.ts";
+import type { RetryFunction } from "./retry.ts";
+import type { Ear, Waiting } from "./wakeups.ts";
 
 export interface Granted {
   readonly kind: "granted";
 }
 
+/** How one attempt is made. */
+export interface Manner {
+  /** Contenders meet at one node first (rule C7). */
+  readonly gated: boolean;
+  /** To be put in line where it is held; undefined where a notice would not be heard. */
+  readonly waiting: Waiting | undefined;
+}
+
 /** What this room asks of a grantor. */
 export interface Attempter<G extends Granted, D extends Denied> {
-  /** One attempt; never rejects. `gated`: contenders meet at one node first (rule C7). */
-  attempt(gated: boolean): Promise<G | D>;
+  /** One attempt; never rejects. */
+  attempt(manner: Manner): Promise<G | D>;
   /** Gives back a grant nobody waits for any more. */
   abandon(granted: G): void;
+  /** Hears of every attempt that failed. */
+  denied?(denied: D): void;
 }
 
 export interface WaitTerms {
@@ -27,6 +39,12 @@ export interface WaitTerms {
   readonly signal: AbortSignal | undefined;
   /** The locker closes: ends the waiting as if the deadline had come. */
   readonly closing: AbortSignal;
+  /** Holds back the first attempt for so long: others were told that the key is free. */
+  readonly courtesyMs: number;
+  /** The user's retry strategy, or undefined for the library's own delays. */
+  readonly retry: RetryFunction | undefined;
+  /** Hears of releases; undefined where notices are switched off. */
+  readonly ear: Ear | undefined;
 }
 
 export type WaitResult<G, D> = {
@@ -41,6 +59,8 @@ const GATED_IN_A_ROW_MAX = 8;
 
 /** The last attempt begins this many round trips before the deadline. */
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
+/** A release told by fewer nodes than a quorum is believed after this many. */
+const GRACE_ROUND_TRIPS = 2;
 
 export async function attemptUntil<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
@@ -48,40 +68,94 @@ export async function attemptUntil<G extends Granted, D extends Denied>(
   clock: Clock,
   entropy: Entropy,
 ): Promise<WaitResult<G, D>> {
+  let granted = false;
+  try {
+    const result = await attemptAgain(attempter, terms, clock, entropy);
+    granted = result.outcome.kind === "granted";
+    return result;
+  } finally {
+    terms.ear?.close(granted);
+  }
+}
+
+async function attemptAgain<G extends Granted, D extends Denied>(
+  attempter: Attempter<G, D>,
+  terms: WaitTerms,
+  clock: Clock,
+  entropy: Entropy,
+): Promise<WaitResult<G, D>> {
+  const { ear } = terms;
   const course = new Course<D>();
+  if (terms.courtesyMs > 0) await defer(terms, clock);
   for (let attempts = 1; ; attempts++) {
     terms.signal?.throwIfAborted();
-    const gated = course.isGated();
-    const outcome = await patiently(
-      attempter,
-      gated,
-      course.isBegun ? terms.deadline : Infinity,
-      terms,
-      clock,
-    );
+    ear?.forget();
+    const manner = { gated: course.isGated(), waiting: ear?.join() };
+    const deadline = course.isBegun ? terms.deadline : Infinity;
+    const outcome = await patiently(attempter, manner, deadline, terms, clock);
     if (outcome?.kind === "granted") return { attempts, outcome };
-    if (outcome !== undefined) course.note(outcome, gated);
-    const delay = outcome === undefined ? -1 : nextDelayMs(course, attempts, terms, clock, entropy);
+    if (outcome === undefined) return { attempts, outcome: course.told() };
+    course.note(outcome, manner);
+    attempter.denied?.(outcome);
+    if (course.isHeld()) ear?.open();
+    const delay = nextDelayMs(course, attempts, terms, clock, entropy);
     if (delay < 0) return { attempts, outcome: course.told() };
-    await sleep(clock, delay, signalsOf(terms));
+    if (delay > 0) await rest(course, delay, terms, clock, entropy);
   }
+}
+
+/** Others go first; whoever holds back is likely to have to wait, and listens already. */
+async function defer(terms: WaitTerms, clock: Clock): Promise<void> {
+  terms.ear?.open();
+  await sleep(clock, Math.min(terms.courtesyMs, Math.max(0, terms.deadline - clock.now())), signalsOf(terms));
+}
+
+/** Until it is time for the next attempt, or somebody tells that the key is free. */
+async function rest(
+  course: Course<Denied>,
+  delay: number,
+  terms: WaitTerms,
+  clock: Clock,
+  entropy: Entropy,
+): Promise<void> {
+  const { ear } = terms;
+  if (ear === undefined || !course.isHeld()) return sleep(clock, delay, signalsOf(terms));
+  const roundTripMs = Math.max(course.last().roundTripMs, ROUND_TRIP_MS_MIN);
+  // Told again and again in vain: by those who forge notices, or faster than this client is.
+  const deafMs = Math.min(delay, entropy.random() * roundTripMs * (2 ** Math.min(course.futile, 6) - 1));
+  if (deafMs > 0) await sleep(clock, deafMs, signalsOf(terms));
+  const isTold = await ear.sleep(delay - deafMs, GRACE_ROUND_TRIPS * roundTripMs, signalsOf(terms));
+  course.futile = isTold ? course.futile + 1 : 0;
 }
 
 /** What the attempts so far have come to. */
 class Course<D extends Denied> {
   #last: D | undefined;
   #full: D | undefined;
+  #hasAskedToJoin = false;
   /** How many attempts in a row failed for the reason of the last one. */
   failures = 0;
+  /** How many in a row were made because of a notice. */
+  futile = 0;
 
   get isBegun(): boolean {
     return this.#last !== undefined;
   }
 
-  note(denied: D, gated: boolean): void {
+  note(denied: D, { gated, waiting }: Manner): void {
     this.failures = denied.why === this.#last?.why ? this.failures + 1 : 1;
     this.#last = denied;
+    this.#hasAskedToJoin = waiting !== undefined;
     if (!gated) this.#full = denied;
+  }
+
+  isHeld(): boolean {
+    return isHeld(this.last(), this.failures);
+  }
+
+  /** Listens meanwhile, but is in no line yet: the nodes are asked again at once, and say where it stands. */
+  mayJoin(ear: Ear | undefined): boolean {
+    return this.isHeld() && !this.#hasAskedToJoin && ear?.canJoin === true;
   }
 
   /** After a split vote, unless the gate has not helped for a while (C7). */
@@ -111,7 +185,10 @@ function nextDelayMs(
   const last = course.last();
   const roomMs = roomForOneMoreMs(last, terms, clock);
   if (isTheLast(last, attempts, terms) || roomMs < ROUND_TRIP_MS_MIN) return -1;
-  return Math.min(delayMs(last, course.failures, entropy.random()), roomMs);
+  if (course.mayJoin(terms.ear)) return 0;
+  const { failures } = course;
+  const delay = delayMs(last, { failures, chance: entropy.random(), retry: terms.retry });
+  return delay === undefined ? -1 : Math.min(delay, roomMs);
 }
 
 function isSplit(denied: Denied): boolean {
@@ -139,12 +216,12 @@ function signalsOf({ signal, closing }: WaitTerms): AbortSignal[] {
  */
 async function patiently<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
-  gated: boolean,
+  manner: Manner,
   deadline: Instant,
   { signal }: WaitTerms,
   clock: Clock,
 ): Promise<G | D | undefined> {
-  const attempt = attempter.attempt(gated);
+  const attempt = attempter.attempt(manner);
   if (signal === undefined && deadline === Infinity) return attempt;
   const patience = new Latch(clock, Math.max(0, deadline - clock.now()));
   const wake = () => patience.settle();

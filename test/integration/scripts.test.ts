@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import type { Marker, Request } from "../../src/node/lock-node.ts";
+import type { Marker, Request, Vote } from "../../src/node/lock-node.ts";
 import { type AdmitRequest, NodeState, type NodeTerms } from "../../src/node/node-state.ts";
 import {
   ADMIT_SCRIPT,
@@ -19,9 +19,11 @@ import {
   INSPECT_SCRIPT,
   MARKER_KEY,
   inspectArguments,
+  noticeChannel,
   type ScriptArguments,
   SOLO_SCRIPTS,
   soloArguments,
+  soloOperation,
   VOTE_SCRIPT,
   voteArguments,
 } from "../../src/node/redis-scripts.ts";
@@ -34,17 +36,27 @@ const WINDOW_MS = 100;
 describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
   let cluster: Cluster;
   let redis: Redis;
+  let listener: Redis;
   let incarnation: string;
+  const notices: Record<"redis" | "model", string[]> = { redis: [], model: [] };
+  let endHeard = () => {};
 
   beforeAll(async () => {
     cluster = await startCluster(1, { clockShim: true });
     clock()?.freeze();
     redis = new Redis(cluster.nodes[0]?.port ?? 0, "127.0.0.1", { protocol: 2 });
     const info = String(await redis.info("server")) + String(await redis.info("replication"));
+    listener = redis.duplicate();
+    listener.on("message", (channel: string, message: string) => {
+      if (channel === LISTENING) endHeard();
+      else notices.redis.push(`${waiterOf.get(channel)} ${message}`);
+    });
+    await listener.subscribe(LISTENING, ...waiterOf.keys());
     incarnation = `${/run_id:(\w+)/.exec(info)?.[1]}:${/master_replid:(\w+)/.exec(info)?.[1]}`;
   });
   afterAll(async () => {
     redis.disconnect();
+    listener.disconnect();
     await cluster.stop();
   });
 
@@ -61,7 +73,11 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
         fc.constantFrom(undefined, RELIC),
         async (steps, windowMs, relic) => {
           await redis.flushall();
-          const state = new NodeState(incarnation, relic);
+          const state = new NodeState(incarnation, relic, (waiter, key) => {
+            const isHeard = PRESENT.includes(waiter);
+            if (isHeard) notices.model.push(`${waiter} ${key}`);
+            return isHeard;
+          });
           if (relic !== undefined) await leave(relic);
           let nowUs = START_US;
           for (const { waitUs, action } of steps) {
@@ -113,17 +129,24 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     }
     const requests = action.requests.map((make) => make(nowUs));
     const [lone] = requests;
-    const isAlone = lone !== undefined && requests.length === 1;
-    const reply = isAlone
-      ? await run(SOLO_SCRIPTS[lone.op], soloArguments(lone, terms))
-      : await run(VOTE_SCRIPT, voteArguments(requests, terms));
+    const solo = lone !== undefined && requests.length === 1 ? soloOperation(lone) : undefined;
+    const reply =
+      lone !== undefined && solo !== undefined
+        ? await run(SOLO_SCRIPTS[solo], soloArguments(lone, terms))
+        : await run(VOTE_SCRIPT, voteArguments(requests, terms));
     const answers = decodeVotes(reply, requests.length);
     const model = requests.map((request) => state.apply(request, terms, nowUs));
-    const kinds = model.map(
-      (vote, index) =>
-        `${isAlone ? "lone " : ""}${requests[index]?.op} ${vote.kind === "refused" ? vote.reason : vote.kind}`,
-    );
-    return { redis: answers, model, kinds };
+    const kinds = model.map((vote, index) => `${solo ? "lone " : ""}${requests[index]?.op} ${wordFor(vote)}`);
+    // What is published comes on another connection: everything said before this is heard once it comes.
+    const allHeard = new Promise<void>((resolve) => (endHeard = resolve));
+    await redis.publish(LISTENING, "end");
+    await allHeard;
+    const told = { redis: notices.redis.splice(0), model: notices.model.splice(0) };
+    return {
+      redis: { answers, told: told.redis },
+      model: { answers: model, told: told.model },
+      kinds: [...kinds, ...told.model.map(() => "notice")],
+    };
   }
 
   /** The marker of an earlier memory, as a snapshot brings it back. */
@@ -173,7 +196,19 @@ const RELIC: Marker = {
   maxTtlMs: 2_000,
 };
 
-const EVERY_VOTE = [
+/** Waiters that can be told, and two that have gone. */
+const PRESENT = ["w1", "w2"];
+const GONE = ["w3", "w4"];
+const waiterOf = new Map(PRESENT.map((waiter) => [noticeChannel(waiter), waiter]));
+const LISTENING = "test:listening";
+
+function wordFor(vote: Vote): string {
+  if (vote.kind === "refused")
+    return vote.reason === "held" && vote.ahead !== undefined ? "held, in line" : vote.reason;
+  return vote.kind === "granted" && vote.woke === true ? "woke" : vote.kind;
+}
+
+const LONE_VOTES = [
   ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
     (reply) => `acquire ${reply}`,
   ),
@@ -181,11 +216,19 @@ const EVERY_VOTE = [
     (reply) => `extend ${reply}`,
   ),
   "release granted",
+  "release woke",
 ];
 
 const EVERY_REPLY = [
-  ...EVERY_VOTE,
-  ...EVERY_VOTE.map((vote) => `lone ${vote}`),
+  ...LONE_VOTES,
+  ...LONE_VOTES.map((vote) => `lone ${vote}`),
+  "acquire held, in line",
+  ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
+    (reply) => `exchange ${reply}`,
+  ),
+  "leave granted",
+  "leave woke",
+  "notice",
   ...["admitted", "clock", "other-incarnation", "ttl-too-short"].map((reply) => `admit ${reply}`),
 ].sort();
 
@@ -210,7 +253,7 @@ interface Step {
 function step(): fc.Arbitrary<Step> {
   const rarely = fc.nat(19).map((n) => n === 0);
   // Around the ms on which keys expire, and around the window and the lead.
-  const wait = fc.oneof(
+  const pause = fc.oneof(
     fc.nat(2_000),
     fc.constantFrom(0, 999, 1_000, 1_001, 99_999, 100_000, 100_001, 500_000, 1_000_000, 3_001_000),
   );
@@ -221,16 +264,28 @@ function step(): fc.Arbitrary<Step> {
   const key = fc.constantFrom(["a"], ["b"], ["a", "b"]);
   const holder = fc.constantFrom("x#1", "x#2", "y#1");
   const ttlMs = fc.constantFrom(1, 500, 1_000, 1_000, 1_000, 2_000);
-  const acquire = fc
+  const waiter = fc.constantFrom(...PRESENT, ...GONE);
+  const bid = fc
     .record({ keys: key, holder, p: offset, tau: offset, ttlMs })
-    .map(({ keys, holder: v, p, tau, ttlMs: ttl }) => (nowUs: number): Request => ({
-      op: "acquire",
+    .map(({ keys, holder: v, p, tau, ttlMs: ttl }) => (nowUs: number) => ({
       keys,
       holder: v,
       proposal: nowUs + p,
       tauUs: nowUs + tau,
       ttlMs: ttl,
     }));
+  const acquire = bid.map((make) => (nowUs: number): Request => ({ op: "acquire", ...make(nowUs) }));
+  const wait = fc.tuple(bid, waiter, fc.nat(3)).map(([make, id, sinceUs]) => (nowUs: number): Request => ({
+    op: "acquire",
+    ...make(nowUs),
+    waiter: { id, sinceUs: START_US + sinceUs },
+  }));
+  const exchange = fc
+    .tuple(bid, holder)
+    .map(([make, from]) => (nowUs: number): Request => ({ op: "exchange", ...make(nowUs), from }));
+  const leave = fc
+    .tuple(key, waiter)
+    .map(([keys, who]) => (): Request => ({ op: "leave", keys, waiter: who }));
   const extend = fc
     .record({ keys: key, holder, tau: fc.oneof(offset, fc.constantFrom(-100_001, 100_001)), ttlMs })
     .map(({ keys, holder: v, tau, ttlMs: ttl }) => (nowUs: number): Request => ({
@@ -241,16 +296,25 @@ function step(): fc.Arbitrary<Step> {
       ttlMs: ttl,
     }));
   const release = fc
-    .record({ keys: key, holder, p: offset })
-    .map(({ keys, holder: v, p }) => (nowUs: number): Request => ({
+    .record({ keys: key, holder, p: offset, wakes: fc.constantFrom(true, true, false) })
+    .map(({ keys, holder: v, p, wakes }) => (nowUs: number): Request => ({
       op: "release",
       keys,
       holder: v,
       proposal: nowUs + p,
+      wakes,
     }));
-  const requests = fc.array(
-    fc.oneof({ weight: 3, arbitrary: acquire }, { weight: 2, arbitrary: extend }, release),
-    { minLength: 1, maxLength: 4 },
+  const request = fc.oneof(
+    { weight: 3, arbitrary: acquire },
+    { weight: 2, arbitrary: extend },
+    { weight: 2, arbitrary: release },
+    { weight: 3, arbitrary: wait },
+    exchange,
+    leave,
+  );
+  const requests = fc.oneof(
+    fc.array(request, { minLength: 1, maxLength: 1 }),
+    fc.array(request, { minLength: 1, maxLength: 4 }),
   );
   const action: fc.Arbitrary<Action> = fc.oneof(
     {
@@ -273,5 +337,5 @@ function step(): fc.Arbitrary<Step> {
       arbitrary: fc.record({ kind: fc.constant("inspect" as const), isStranger: fc.constant(false) }),
     },
   );
-  return fc.record({ waitUs: wait, action });
+  return fc.record({ waitUs: pause, action });
 }

@@ -39,7 +39,7 @@ export const productionNode: MakeNode = (proposals) => {
           return state.apply(acquire, TERMS, nowUs).kind === "granted";
         }
         case "release":
-          state.apply({ op: "release", ...request(message.attempt) }, TERMS, nowUs);
+          state.apply({ op: "release", wakes: false, ...request(message.attempt) }, TERMS, nowUs);
           return false;
         case "expiry":
           nowUs += (TTL_MS + 1) * 1_000;

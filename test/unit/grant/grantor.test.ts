@@ -89,7 +89,7 @@ describe("an attempt", () => {
     const { clock, nodes } = setUp(3);
     for (const node of nodes) {
       const proposal = node.nowUs + 900_000;
-      node.ask({ op: "release", keys: ["k"], holder: "other#1", proposal }, () => {});
+      node.ask({ op: "release", keys: ["k"], holder: "other#1", proposal, wakes: true }, () => {});
     }
     await clock.advance(1);
     const claim = await granted(testGrantor(nodes, clock).attempt(REQUEST), clock);

@@ -5,8 +5,8 @@ import type { Instant } from "../../../src/clock/clock.ts";
 import { VirtualClock } from "../../../src/clock/virtual-clock.ts";
 import { LeaseLostError } from "../../../src/errors.ts";
 import { Events } from "../../../src/events.ts";
-import type { Claim, ReleaseReport, Renewal } from "../../../src/grantor.ts";
-import { Lease } from "../../../src/lease/lease.ts";
+import type { ReleaseReport, Renewal } from "../../../src/grantor.ts";
+import { type HeldClaim, Lease } from "../../../src/lease/lease.ts";
 
 const TTL_MS = 10_000;
 /** 5 % of the ttl. */
@@ -14,7 +14,7 @@ const GUARD_MS = 500;
 const NO_REPORTS = () => [];
 
 /** A claim whose nodes answer as the test says, after a delay. Valid for its whole ttl. */
-class TestClaim implements Claim {
+class TestClaim implements HeldClaim {
   readonly keys = ["k"];
   readonly holder = "o#1";
   readonly fence = 7;
@@ -72,6 +72,8 @@ function leased(
     maxHoldMs,
     quorum: 1,
     checkTtl: () => {},
+    giveBack: () => claim.release(),
+    lost: () => {},
     ended: () => {},
   };
   return { clock, claim, lease: new Lease(claim, terms, clock, new Events()) };

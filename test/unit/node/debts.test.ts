@@ -23,7 +23,7 @@ function setUp(says: (asked: number, nowUs: number) => Vote) {
 }
 
 function release(proposal: number): ReleaseRequest {
-  return { op: "release", keys: ["k"], holder: "v", proposal };
+  return { op: "release", keys: ["k"], holder: "v", proposal, wakes: true };
 }
 
 test("what was not answered is asked again until it is", async () => {

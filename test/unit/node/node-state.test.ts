@@ -87,7 +87,7 @@ test("N5: who holds the key is granted it again with the same token only, and it
 test("R2: the tombstone of a release is bounded, so that a client with a wild clock cannot poison the key", () => {
   const node = admitted(NOW_US);
   const wild = LATER_US + 3_600_000_000;
-  node.apply({ op: "release", keys: ["k"], holder: "v", proposal: wild }, TERMS, LATER_US);
+  node.apply({ op: "release", keys: ["k"], holder: "v", proposal: wild, wakes: true }, TERMS, LATER_US);
   const later = LATER_US + 2 * LEAD_US;
   expect(node.apply(acquire(later, later), TERMS, later).kind).toBe("granted");
 });

@@ -34,6 +34,7 @@ export class TestNode implements LockNode {
   delayMs = 1;
   /** It executes, but its answers are lost. */
   isMute = false;
+  readonly isListening = false;
   asked: Request["op"][] = [];
 
   constructor(name: string, clock: VirtualClock) {
@@ -70,6 +71,10 @@ export class TestNode implements LockNode {
   inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
     this.#later(() => reply(this.state.inspect(keys, this.nowUs)));
   }
+
+  listen(): void {}
+
+  deafen(): void {}
 
   #later(run: () => void): void {
     this.#clock.at(this.#clock.now() + this.delayMs, run);

@@ -1,0 +1,157 @@
+/**
+ * Who waits for a key in this process: in the order in which they came, and only the first in line goes to the nodes. Its place is
+ * kept until the lease has ended, so that the next one neither asks in vain nor gets past it; whoever gives up leaves at once. Several
+ * keys are several lines, joined at the same moment, so that no two can wait for each other. Knows no nodes and no leases.
+ */
+import { type Clock, type Instant, Latch } from "../clock/clock.ts";
+
+/** `first`: go and ask the nodes. A hand-over: the one before gave it on. `late`: the deadline, or the end of the locker. */
+export type Turn<G> = "first" | "late" | { readonly handed: G };
+
+export interface Patience {
+  readonly deadline: Instant;
+  /** The caller's; its reason is thrown. */
+  readonly signal: AbortSignal | undefined;
+  readonly closing: AbortSignal;
+}
+
+/** `J`: what is wanted there. `G`: what may be handed on. */
+export class Turnstile<J, G> {
+  readonly #lines = new Map<string, Set<Place<J, G>>>();
+  #waiting = 0;
+
+  /** How many are in line and not the first. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  isFree(keys: readonly string[]): boolean {
+    return keys.every((key) => !this.#lines.has(key));
+  }
+
+  join(keys: readonly string[], job: J): Place<J, G> {
+    const place = new Place<J, G>(keys, job, this);
+    for (const key of keys) {
+      const line = this.#lines.get(key);
+      if (line === undefined) this.#lines.set(key, new Set([place]));
+      else line.add(place);
+    }
+    if (!this.isFirst(place)) this.#waiting++;
+    return place;
+  }
+
+  /** @internal */
+  isFirst(place: Place<J, G>): boolean {
+    return place.keys.every((key) => firstOf(this.#lines.get(key)) === place);
+  }
+
+  /** @internal Those who have to leave before it is the first; each once. */
+  before(place: Place<J, G>): Place<J, G>[] {
+    const before = place.keys.flatMap((key) => {
+      const line = [...(this.#lines.get(key) ?? [])];
+      return line.slice(0, line.indexOf(place));
+    });
+    return [...new Set(before)];
+  }
+
+  /** @internal Who comes next and wants exactly the same keys. */
+  after(place: Place<J, G>): Place<J, G> | undefined {
+    const [next, ...others] = new Set(place.keys.map((key) => secondOf(this.#lines.get(key))));
+    return others.length === 0 && next?.keys.length === place.keys.length ? next : undefined;
+  }
+
+  /** @internal */
+  leave(place: Place<J, G>): void {
+    if (!this.isFirst(place)) this.#waiting--;
+    const next = new Set<Place<J, G>>();
+    for (const key of place.keys) {
+      const line = this.#lines.get(key);
+      line?.delete(place);
+      const first = firstOf(line);
+      if (first === undefined) this.#lines.delete(key);
+      else next.add(first);
+    }
+    for (const each of next) {
+      if (!each.isCalled && this.isFirst(each)) {
+        this.#waiting--;
+        each.call();
+      }
+    }
+  }
+}
+
+export class Place<J, G> {
+  readonly keys: readonly string[];
+  readonly job: J;
+  readonly #turnstile: Turnstile<J, G>;
+  /** It was the first, or was told that it is now. */
+  isCalled: boolean = false;
+  #handed: { readonly handed: G } | undefined;
+  #hasLeft = false;
+  #latch: Latch | undefined;
+
+  /** @internal See `Turnstile.join`. */
+  constructor(keys: readonly string[], job: J, turnstile: Turnstile<J, G>) {
+    this.keys = keys;
+    this.job = job;
+    this.#turnstile = turnstile;
+  }
+
+  /** Settles when it is the first, was handed what it waits for, or its patience is over. Rejects with the reason of the signal. */
+  async turn({ deadline, signal, closing }: Patience, clock: Clock): Promise<Turn<G>> {
+    if (!this.isCalled && this.#turnstile.isFirst(this)) this.isCalled = true;
+    if (this.isCalled) return "first";
+    const latch = new Latch(clock, Math.max(0, deadline - clock.now()));
+    this.#latch = latch;
+    const wake = () => latch.settle();
+    const signals = signal === undefined ? [closing] : [signal, closing];
+    if (signals.some(({ aborted }) => aborted)) wake();
+    for (const each of signals) each.addEventListener("abort", wake);
+    await latch.settled;
+    for (const each of signals) each.removeEventListener("abort", wake);
+    if (this.#handed !== undefined) return this.#handed;
+    signal?.throwIfAborted();
+    return this.isCalled && !closing.aborted ? "first" : "late";
+  }
+
+  /** Those it has to wait for, the first of the line among them. */
+  before(): readonly Place<J, G>[] {
+    return this.#turnstile.before(this);
+  }
+
+  /** Who is next and wants the same keys, if anybody. */
+  after(): Place<J, G> | undefined {
+    return this.#hasLeft ? undefined : this.#turnstile.after(this);
+  }
+
+  /** Gives it what it waits for; false where it has left meanwhile. */
+  hand(granted: G): boolean {
+    if (this.#hasLeft || this.isCalled) return false;
+    this.#handed = { handed: granted };
+    this.#latch?.settle();
+    return true;
+  }
+
+  /** @internal */
+  call(): void {
+    this.isCalled = true;
+    this.#latch?.settle();
+  }
+
+  /** Makes room for the next; safe to call twice. */
+  leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    this.#turnstile.leave(this);
+  }
+}
+
+function firstOf<T>(line: ReadonlySet<T> | undefined): T | undefined {
+  return line?.values().next().value;
+}
+
+function secondOf<T>(line: ReadonlySet<T> | undefined): T | undefined {
+  const places = line?.values();
+  places?.next();
+  return places?.next().value;
+}

@@ -1,0 +1,201 @@
+/**
+ * Notices of releases, for those of this process who wait: the nodes tell the longest waiting locker that a key is free (rules Q1–Q4).
+ * One connection per node hears them for the whole locker, made when somebody has to wait and closed when nobody has for a while.
+ * Nothing rests on a notice: lost, late, doubled or forged ones cost time or an attempt, and a timer always stands behind them.
+ */
+import { type Clock, type Instant, Latch, type Timer } from "../clock/clock.ts";
+
+/** What this room needs of a node. */
+export interface Herald {
+  readonly isListening: boolean;
+  listen(waiter: string, heard: (key: string) => void, ready: () => void): void;
+  deafen(waiter: string): void;
+  ask(
+    request: { readonly op: "leave"; readonly keys: readonly string[]; readonly waiter: string },
+    reply: () => void,
+  ): void;
+}
+
+export interface WakeupTerms {
+  readonly heralds: readonly Herald[];
+  readonly quorum: number;
+  /** This locker, for the nodes. */
+  readonly waiter: string;
+  /** How long the connections stay open when nobody waits any more. */
+  readonly idleMs: number;
+  /** Whether a lease of this locker has the key: notices of it are then late, and nobody else is kept waiting. */
+  readonly isHeld: (key: string) => boolean;
+  readonly clock: Clock;
+}
+
+/** Who waits, and since when by the client's clock. */
+export interface Waiting {
+  readonly id: string;
+  readonly since: Instant;
+}
+
+export class Wakeups {
+  readonly terms: WakeupTerms;
+  /** At most one of each key: the first in its line. */
+  readonly #ears = new Map<string, Ear>();
+  readonly #open = new Set<Ear>();
+  #idle: Timer | undefined;
+
+  constructor(terms: WakeupTerms) {
+    this.terms = terms;
+  }
+
+  get isListening(): boolean {
+    return this.terms.heralds.filter(({ isListening }) => isListening).length >= this.terms.quorum;
+  }
+
+  /** For one contender; it is silent until it is opened. */
+  ear(keys: readonly string[]): Ear {
+    return new Ear(keys, this);
+  }
+
+  close(): void {
+    this.#idle?.cancel();
+    for (const herald of this.terms.heralds) herald.deafen(this.terms.waiter);
+  }
+
+  /** @internal */
+  add(ear: Ear): void {
+    this.#idle?.cancel();
+    this.#open.add(ear);
+    for (const key of ear.keys) this.#ears.set(key, ear);
+    this.terms.heralds.forEach((herald, index) =>
+      herald.listen(
+        this.terms.waiter,
+        (key) => this.#heard(index, key),
+        () => this.#ready(),
+      ),
+    );
+  }
+
+  /** @internal */
+  remove(ear: Ear): void {
+    this.#open.delete(ear);
+    for (const key of ear.keys) if (this.#ears.get(key) === ear) this.#ears.delete(key);
+    if (this.#open.size > 0) return;
+    const { clock, idleMs } = this.terms;
+    this.#idle = clock.at(clock.glance() + idleMs, () => this.close());
+  }
+
+  /** @internal */
+  leave(keys: readonly string[]): void {
+    for (const herald of this.terms.heralds) this.#leaveAt(herald, keys);
+  }
+
+  #leaveAt(herald: Herald, keys: readonly string[]): void {
+    herald.ask({ op: "leave", keys, waiter: this.terms.waiter }, () => {});
+  }
+
+  #heard(index: number, key: string): void {
+    const ear = this.#ears.get(key);
+    if (ear !== undefined) return ear.hear(index);
+    // Told of a release that it has no use for: so that the next in line need not wait for a timer.
+    const herald = this.terms.heralds[index];
+    if (herald !== undefined && !this.terms.isHeld(key)) this.#leaveAt(herald, [key]);
+  }
+
+  #ready(): void {
+    if (this.isListening) for (const ear of this.#open) ear.listeningBegan();
+  }
+}
+
+/** Of one contender: what it hears while it sleeps and while it asks. */
+export class Ear {
+  readonly keys: readonly string[];
+  readonly #wakeups: Wakeups;
+  readonly #heard = new Set<number>();
+  #since: Instant | undefined;
+  #hasJoined = false;
+  #latch: Latch | undefined;
+  #isWoken = false;
+  #graceMs = 0;
+  #grace: Timer | undefined;
+
+  /** @internal See `Wakeups.ear`. */
+  constructor(keys: readonly string[], wakeups: Wakeups) {
+    this.keys = keys;
+    this.#wakeups = wakeups;
+  }
+
+  /** Whether notices would be heard. */
+  get canJoin(): boolean {
+    return this.#since !== undefined && this.#wakeups.isListening;
+  }
+
+  /** What an attempt is put in line with, or undefined while that would be of no use. */
+  join(): Waiting | undefined {
+    if (this.#since === undefined || !this.#wakeups.isListening) return undefined;
+    this.#hasJoined = true;
+    return { id: this.#wakeups.terms.waiter, since: this.#since };
+  }
+
+  /** Begins to listen, if it does not already. */
+  open(): void {
+    if (this.#since !== undefined) return;
+    this.#since = this.#wakeups.terms.clock.glance();
+    this.#wakeups.add(this);
+  }
+
+  /** Ends it. Whoever has what it waited for is out of the line already, on the nodes that gave it. */
+  close(hasGotIt: boolean): void {
+    this.forget();
+    if (this.#since === undefined) return;
+    this.#since = undefined;
+    this.#wakeups.remove(this);
+    if (this.#hasJoined && !hasGotIt) this.#wakeups.leave(this.keys);
+  }
+
+  /** An attempt begins: what was heard before it is of no use after it. */
+  forget(): void {
+    this.#heard.clear();
+    this.#isWoken = false;
+    this.#grace?.cancel();
+    this.#grace = undefined;
+  }
+
+  /**
+   * Sleeps until a quorum of nodes has told of a release, `graceMs` after the first that did, until listening begins, for `ms` or
+   * until a signal aborts. True where it was told.
+   */
+  async sleep(ms: number, graceMs: number, signals: readonly AbortSignal[]): Promise<boolean> {
+    this.#graceMs = graceMs;
+    this.#consider();
+    if (this.#isWoken || signals.some(({ aborted }) => aborted)) return this.#isWoken;
+    const latch = new Latch(this.#wakeups.terms.clock, ms);
+    this.#latch = latch;
+    const wake = () => latch.settle();
+    for (const signal of signals) signal.addEventListener("abort", wake);
+    await latch.settled;
+    for (const signal of signals) signal.removeEventListener("abort", wake);
+    this.#latch = undefined;
+    return this.#isWoken;
+  }
+
+  /** @internal Node `index` says that it was told of a release of one of the keys. */
+  hear(index: number): void {
+    this.#heard.add(index);
+    if (this.#latch !== undefined) this.#consider();
+  }
+
+  /** @internal */
+  listeningBegan(): void {
+    if (!this.#hasJoined) this.#latch?.settle();
+  }
+
+  /** One node may be ahead of the others: an attempt would come to them before the release does. */
+  #consider(): void {
+    const { clock, quorum } = this.#wakeups.terms;
+    if (this.#heard.size >= quorum) return this.#wake();
+    if (this.#heard.size > 0) this.#grace ??= clock.at(clock.glance() + this.#graceMs, () => this.#wake());
+  }
+
+  #wake(): void {
+    this.#isWoken = true;
+    this.#latch?.settle();
+  }
+}
