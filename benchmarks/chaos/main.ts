@@ -10,7 +10,7 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 
 import { environmentOf } from "../../src/chaos/environment-of.ts";
-import { LIBRARIES, type LibraryName, versionOf } from "./libraries.ts";
+import { LIBRARIES, type LibraryName, versionOf } from "../libraries.ts";
 import { type Comparison, comparisonPage } from "./page.ts";
 import { COMPARED, type Course, type Scenario } from "./scenarios.ts";
 import { tableOf } from "./table.ts";

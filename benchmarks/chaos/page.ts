@@ -2,7 +2,7 @@
 import { type Content, type Markup, tag } from "../../src/chaos/report/markup.ts";
 import { facts, pageOf } from "../../src/chaos/report/page.ts";
 import { STYLE } from "../../src/chaos/report/style.ts";
-import type { LibraryName } from "./libraries.ts";
+import type { LibraryName } from "../libraries.ts";
 import type { Course, Scenario } from "./scenarios.ts";
 import { overlapOf, type Span } from "./site.ts";
 import { type Cell, figureNames, RATED, ratio, shown } from "./table.ts";

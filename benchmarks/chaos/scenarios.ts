@@ -5,7 +5,7 @@
 import { monotonicMs } from "../../src/chaos/machine/monotonic.ts";
 import { sleep, within } from "../../src/chaos/machine/wait-for.ts";
 import { fillMemory, freeMemory } from "../../src/chaos/servers/commands.ts";
-import type { LibraryName } from "./libraries.ts";
+import type { LibraryName } from "../libraries.ts";
 import type { AcquireAnswer } from "./messages.ts";
 import { claimsOf, KEY, majorityOf, overlapOf, Site, type Span, type Worker } from "./site.ts";
 

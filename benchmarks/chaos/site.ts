@@ -11,7 +11,7 @@ import { type Proxy, startProxy } from "../../src/chaos/network/proxy.ts";
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { clockShimEnv, NodeClock } from "../../src/chaos/servers/node-clock.ts";
 import { quorumOf } from "../../src/quorum/tally.ts";
-import type { LibraryName } from "./libraries.ts";
+import type { LibraryName } from "../libraries.ts";
 import type { AcquireAnswer, ClaimNews } from "./messages.ts";
 
 export interface Span {

@@ -1,5 +1,5 @@
 /** The figures of a comparison as text: a table for every scenario, the libraries below each other. */
-import type { LibraryName } from "./libraries.ts";
+import type { LibraryName } from "../libraries.ts";
 import { type Figures, median, type Scenario } from "./scenarios.ts";
 
 /** Several runs of one library in one scenario. */

@@ -4,7 +4,7 @@
  */
 import { monotonicMs } from "../../src/chaos/machine/monotonic.ts";
 import { serveClient } from "../../src/chaos/machine/processes.ts";
-import { type Held, type LibraryName, openLibrary } from "./libraries.ts";
+import { type Held, type LibraryName, openLibrary } from "../libraries.ts";
 import type { AcquireAnswer, ClaimNews } from "./messages.ts";
 
 const [name = "holdfast", urls = "[]"] = process.argv.slice(2);

@@ -57,10 +57,10 @@ const SPLITS_OF_ONE_TRY_MAX = 4;
 /** After so many split votes the gate has not helped (its node may be the trouble): ask all again. */
 const GATED_IN_A_ROW_MAX = 8;
 
+/** So many notices in a row may come to nothing, because others were quicker, before the next ones are answered more slowly. */
+const FUTILE_MAX = 3;
 /** The last attempt begins this many round trips before the deadline. */
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
-/** A release told by fewer nodes than a quorum is believed after this many. */
-const GRACE_ROUND_TRIPS = 2;
 
 export async function attemptUntil<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
@@ -122,9 +122,12 @@ async function rest(
   if (ear === undefined || !course.isHeld()) return sleep(clock, delay, signalsOf(terms));
   const roundTripMs = Math.max(course.last().roundTripMs, ROUND_TRIP_MS_MIN);
   // Told again and again in vain: by those who forge notices, or faster than this client is.
-  const deafMs = Math.min(delay, entropy.random() * roundTripMs * (2 ** Math.min(course.futile, 6) - 1));
+  const deafMs = Math.min(
+    delay,
+    entropy.random() * roundTripMs * (2 ** Math.min(Math.max(0, course.futile - FUTILE_MAX), 6) - 1),
+  );
   if (deafMs > 0) await sleep(clock, deafMs, signalsOf(terms));
-  const isTold = await ear.sleep(delay - deafMs, GRACE_ROUND_TRIPS * roundTripMs, signalsOf(terms));
+  const isTold = await ear.sleep(delay - deafMs, signalsOf(terms));
   course.futile = isTold ? course.futile + 1 : 0;
 }
 

@@ -93,7 +93,7 @@ export class Wakeups {
 
   #heard(index: number, key: string): void {
     const ear = this.#ears.get(key);
-    if (ear !== undefined) return ear.hear(index);
+    if (ear !== undefined) return ear.hear();
     // Told of a release that it has no use for: so that the next in line need not wait for a timer.
     const herald = this.terms.heralds[index];
     if (herald !== undefined && !this.terms.isHeld(key)) this.#leaveAt(herald, [key]);
@@ -108,13 +108,10 @@ export class Wakeups {
 export class Ear {
   readonly keys: readonly string[];
   readonly #wakeups: Wakeups;
-  readonly #heard = new Set<number>();
   #since: Instant | undefined;
   #hasJoined = false;
   #latch: Latch | undefined;
-  #isWoken = false;
-  #graceMs = 0;
-  #grace: Timer | undefined;
+  #isTold = false;
 
   /** @internal See `Wakeups.ear`. */
   constructor(keys: readonly string[], wakeups: Wakeups) {
@@ -152,20 +149,15 @@ export class Ear {
 
   /** An attempt begins: what was heard before it is of no use after it. */
   forget(): void {
-    this.#heard.clear();
-    this.#isWoken = false;
-    this.#grace?.cancel();
-    this.#grace = undefined;
+    this.#isTold = false;
   }
 
   /**
-   * Sleeps until a quorum of nodes has told of a release, `graceMs` after the first that did, until listening begins, for `ms` or
-   * until a signal aborts. True where it was told.
+   * Sleeps until a node tells of a release, until listening begins, for `ms`, or until a signal aborts. True where it was told. One
+   * node is enough: whoever released it told all nodes at once, so that an attempt made now comes to the others after the release.
    */
-  async sleep(ms: number, graceMs: number, signals: readonly AbortSignal[]): Promise<boolean> {
-    this.#graceMs = graceMs;
-    this.#consider();
-    if (this.#isWoken || signals.some(({ aborted }) => aborted)) return this.#isWoken;
+  async sleep(ms: number, signals: readonly AbortSignal[]): Promise<boolean> {
+    if (this.#isTold || signals.some(({ aborted }) => aborted)) return this.#isTold;
     const latch = new Latch(this.#wakeups.terms.clock, ms);
     this.#latch = latch;
     const wake = () => latch.settle();
@@ -173,29 +165,17 @@ export class Ear {
     await latch.settled;
     for (const signal of signals) signal.removeEventListener("abort", wake);
     this.#latch = undefined;
-    return this.#isWoken;
+    return this.#isTold;
   }
 
-  /** @internal Node `index` says that it was told of a release of one of the keys. */
-  hear(index: number): void {
-    this.#heard.add(index);
-    if (this.#latch !== undefined) this.#consider();
+  /** @internal A node says that one of the keys is free. */
+  hear(): void {
+    this.#isTold = true;
+    this.#latch?.settle();
   }
 
   /** @internal */
   listeningBegan(): void {
     if (!this.#hasJoined) this.#latch?.settle();
-  }
-
-  /** One node may be ahead of the others: an attempt would come to them before the release does. */
-  #consider(): void {
-    const { clock, quorum } = this.#wakeups.terms;
-    if (this.#heard.size >= quorum) return this.#wake();
-    if (this.#heard.size > 0) this.#grace ??= clock.at(clock.glance() + this.#graceMs, () => this.#wake());
-  }
-
-  #wake(): void {
-    this.#isWoken = true;
-    this.#latch?.settle();
   }
 }

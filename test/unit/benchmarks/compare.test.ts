@@ -1,7 +1,7 @@
 /** The pure parts of the comparison: who overlapped with whom, what a table says, and that nothing a library says becomes markup. */
 import { expect, test } from "vitest";
 
-import type { LibraryName } from "../../../benchmarks/chaos/libraries.ts";
+import type { LibraryName } from "../../../benchmarks/libraries.ts";
 import type { ClaimNews } from "../../../benchmarks/chaos/messages.ts";
 import { drawingOf, comparisonPage } from "../../../benchmarks/chaos/page.ts";
 import { COMPARED, type Course, type Figures } from "../../../benchmarks/chaos/scenarios.ts";

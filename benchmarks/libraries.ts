@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 
 import { Redis as Redis5 } from "ioredis5";
 
-import { createLocker } from "../../src/index.ts";
+import { createLocker } from "../src/index.ts";
 
 export const LIBRARIES = [
   "holdfast",
@@ -70,7 +70,7 @@ export async function openLibrary(name: LibraryName, urls: readonly string[]): P
 /** Of a package, as it is installed here; some of them do not let others import their package.json. */
 export function versionOf(name: LibraryName): string {
   const folder = name.startsWith("holdfast") ? "" : `node_modules/${PACKAGES[name] ?? name}/`;
-  const file = new URL(`../../../${folder}package.json`, import.meta.url);
+  const file = new URL(`../../${folder}package.json`, import.meta.url);
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
 
