@@ -311,7 +311,7 @@ export class Acquirer {
     job: Job,
     waitedMs: number,
   ): AcquireTimeoutError | QuorumUnreachableError {
-    const holder = before.find(({ lease }) => lease !== undefined)?.lease;
+    const holder = before.find(({ lease }) => lease?.isHeld() === true)?.lease;
     const denial = before.find((each) => each.denial !== undefined)?.denial;
     if (holder === undefined && denial !== undefined)
       return this.#refusal(denial, job, 0, waitedMs, before.length);

@@ -19,15 +19,20 @@ export class ProtocolGrantor implements Grantor, Exchanger {
   }
 
   /** One attempt; a second one at once where the nodes only asked for a larger token (C6). */
-  async attempt(request: AttemptRequest): Promise<Grant | Denial> {
-    const first = await this.#attemptOnce(request);
-    return first.kind === "denied" && first.why === "stale" ? this.#attemptOnce(request) : first;
+  async attempt(request: AttemptRequest, from?: ProtocolClaim): Promise<Grant | Denial> {
+    const first = await this.#attemptOnce(request, from);
+    return first.kind === "denied" && first.why === "stale" ? this.#attemptOnce(request, from) : first;
   }
 
   /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */
   async exchange(from: ProtocolClaim, request: AttemptRequest): Promise<HandOver> {
-    const outcome = await this.#attemptOnce(request, from);
-    const report = outcome.kind === "granted" ? from.givenOn(outcome.complete) : await from.release();
+    const { clock, rules } = this.#context;
+    const releaseBy = clock.glance() + rules.nodeTimeoutMs;
+    const outcome = await this.attempt(request, from);
+    const report =
+      outcome.kind === "granted"
+        ? from.givenOn(outcome.complete)
+        : await from.release(Math.max(0, releaseBy - clock.glance()));
     return { outcome, report };
   }
 

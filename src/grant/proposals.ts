@@ -7,7 +7,9 @@
 const REMEMBERED_KEYS_MAX = 10_000;
 
 export class Proposals {
-  readonly #ahead = new Map<string, number>();
+  /** By key, of what is ahead of the nodes' time: fences that nodes spoke of, and proposals of this client. */
+  readonly #learnt = new Map<string, number>();
+  readonly #made = new Map<string, number>();
   readonly #leadUs: number;
   #tick = 0;
   #floor = 0;
@@ -23,17 +25,19 @@ export class Proposals {
     // The estimate was once further ahead: a client's clock had jumped, and no node had been heard since.
     if (this.#tick >= most) this.#tick = 0;
     this.#tick = Math.max(this.#tick + 1, tauUs);
-    const fences = [this.#floor, ...keys.map((key) => this.#lastFence(key))];
+    const fences = [this.#floor, ...keys.map((key) => this.#last(this.#learnt, key))];
     // One node with a wild clock must not make all others refuse.
-    const last = Math.max(0, ...fences.filter((fence) => fence < most));
-    return Math.max(this.#tick, last + 1);
+    const fence = Math.max(0, ...fences.filter((each) => each < most));
+    const made = Math.max(0, ...keys.map((key) => this.#last(this.#made, key)));
+    const least = Math.max(this.#tick, fence + 1);
+    const proposal = made >= least && made < most ? made + 1 : least;
+    if (proposal > this.#tick) remember(this.#made, keys, proposal);
+    return proposal;
   }
 
   /** A node spoke of `fence` for these keys. */
   learn(keys: readonly string[], fence: number): void {
-    if (fence < this.#tick) return;
-    if (this.#ahead.size >= REMEMBERED_KEYS_MAX) this.#ahead.clear();
-    for (const key of keys) this.#ahead.set(key, Math.max(fence, this.#ahead.get(key) ?? 0));
+    if (fence >= this.#tick) remember(this.#learnt, keys, fence);
   }
 
   /** A node was admitted with this floor: nothing below it will be granted for any key. */
@@ -41,9 +45,14 @@ export class Proposals {
     this.#floor = Math.max(this.#floor, floor);
   }
 
-  #lastFence(key: string): number {
-    const fence = this.#ahead.get(key) ?? 0;
-    if (fence < this.#tick) this.#ahead.delete(key);
-    return fence;
+  #last(ahead: Map<string, number>, key: string): number {
+    const last = ahead.get(key) ?? 0;
+    if (last < this.#tick) ahead.delete(key);
+    return last;
   }
+}
+
+function remember(ahead: Map<string, number>, keys: readonly string[], value: number): void {
+  if (ahead.size >= REMEMBERED_KEYS_MAX) ahead.clear();
+  for (const key of keys) ahead.set(key, Math.max(value, ahead.get(key) ?? 0));
 }

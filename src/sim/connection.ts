@@ -29,6 +29,8 @@ interface Session {
   start: number | undefined;
   /** What is still under way to the server arrives although our end is closed. */
   outlives: boolean;
+  /** Our end is gone and the server has not seen it: what it sends here is lost. */
+  isHalfOpen: boolean;
   isOpen: boolean;
 }
 
@@ -92,6 +94,7 @@ export class SimConnection implements Connection {
       toClient: network.stream(server.name, process.name),
       start: undefined,
       outlives: false,
+      isHalfOpen: false,
       isOpen: true,
     };
     this.#session = session;
@@ -125,14 +128,14 @@ export class SimConnection implements Connection {
   abandon(): void {
     this.#isClosed = true;
     if (this.#session === undefined) return;
-    this.#session.outlives = this.#place.prng.chance(0.5);
+    this.#session.outlives = this.#session.isHalfOpen = this.#place.prng.chance(0.5);
     this.#session.isOpen = false;
   }
 
   /** The connection is lost, and dialled again. */
   break(detail: string): void {
     if (this.#isClosed || this.#session === undefined) return;
-    this.#session.outlives = this.#place.prng.chance(0.5);
+    this.#session.outlives = this.#session.isHalfOpen = this.#place.prng.chance(0.5);
     this.#end(detail);
     this.#timer = this.#clock.at(this.#clock.glance() + reconnectDelayMs(this.#dials), () => this.open());
     this.#events.down(detail);
@@ -183,9 +186,8 @@ export class SimConnection implements Connection {
     server.perform(() => {
       if (isStranger()) return;
       if (command === "SUBSCRIBE") {
-        // A server does not see at once that the other end is gone: what it sends then is lost.
         server.subscribe(String(args[0]), {
-          isConnected: () => session.isOpen || session.outlives,
+          isConnected: () => session.isOpen || session.isHalfOpen,
           hear: (message) => back(() => this.#heard(message)),
         });
       }

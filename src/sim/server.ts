@@ -157,6 +157,12 @@ export class SimServer {
     this.#memory = this.#emptyMemory();
   }
 
+  /** How many connections hear some channel here. */
+  get subscriptions(): number {
+    return [...this.#subscribers.values()].flatMap((some) => [...some].filter((each) => each.isConnected()))
+      .length;
+  }
+
   subscribe(channel: string, subscriber: Subscriber): void {
     const known = this.#subscribers.get(channel) ?? new Set();
     this.#subscribers.set(channel, known.add(subscriber));

@@ -59,6 +59,8 @@ const GATED_IN_A_ROW_MAX = 8;
 
 /** So many notices in a row may come to nothing, because others were quicker, before the next ones are answered more slowly. */
 const FUTILE_MAX = 3;
+/** At most 64 round trips more slowly. */
+const FUTILE_EXPONENT_MAX = 6;
 /** The last attempt begins this many round trips before the deadline. */
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
 
@@ -98,9 +100,10 @@ async function attemptAgain<G extends Granted, D extends Denied>(
     course.note(outcome, manner);
     attempter.denied?.(outcome);
     if (course.isHeld()) ear?.open();
-    const delay = nextDelayMs(course, attempts, terms, clock, entropy);
-    if (delay < 0) return { attempts, outcome: course.told() };
-    if (delay > 0) await rest(course, delay, terms, clock, entropy);
+    if (!(await mayTryAgain(course, attempts, terms, clock, entropy))) {
+      terms.signal?.throwIfAborted();
+      return { attempts, outcome: course.told() };
+    }
   }
 }
 
@@ -110,25 +113,50 @@ async function defer(terms: WaitTerms, clock: Clock): Promise<void> {
   await sleep(clock, Math.min(terms.courtesyMs, Math.max(0, terms.deadline - clock.now())), signalsOf(terms));
 }
 
-/** Until it is time for the next attempt, or somebody tells that the key is free. */
-async function rest(
+/** Rests until it is time for the next attempt; false where there is no time, or no wish, for one. */
+async function mayTryAgain(
   course: Course<Denied>,
-  delay: number,
+  attempts: number,
   terms: WaitTerms,
   clock: Clock,
   entropy: Entropy,
-): Promise<void> {
+): Promise<boolean> {
+  const last = course.last();
+  if (isTheLast(last, attempts, terms)) return false;
+  if (course.mayJoin(terms.ear)) return true;
+  const situation = { failures: course.failures, chance: entropy.random(), retry: terms.retry };
+  const delay = delayMs(last, situation);
+  if (delay === undefined) return false;
+  const roomMs = roomForOneMoreMs(last, terms, clock);
+  if (roomMs >= ROUND_TRIP_MS_MIN) {
+    await rest(course, Math.min(delay, roomMs), terms, clock, entropy);
+    return true;
+  }
+  // Too late for an attempt at random, not for one that is told of.
+  return rest(course, Math.max(0, terms.deadline - clock.now()), terms, clock, entropy);
+}
+
+/** True where somebody told that the key is free. */
+async function rest(
+  course: Course<Denied>,
+  ms: number,
+  terms: WaitTerms,
+  clock: Clock,
+  entropy: Entropy,
+): Promise<boolean> {
   const { ear } = terms;
-  if (ear === undefined || !course.isHeld()) return sleep(clock, delay, signalsOf(terms));
-  const roundTripMs = Math.max(course.last().roundTripMs, ROUND_TRIP_MS_MIN);
+  if (ear === undefined || !course.isHeld()) {
+    await sleep(clock, ms, signalsOf(terms));
+    return false;
+  }
   // Told again and again in vain: by those who forge notices, or faster than this client is.
-  const deafMs = Math.min(
-    delay,
-    entropy.random() * roundTripMs * (2 ** Math.min(Math.max(0, course.futile - FUTILE_MAX), 6) - 1),
-  );
+  const exponent = Math.min(Math.max(0, course.futile - FUTILE_MAX), FUTILE_EXPONENT_MAX);
+  const roundTripMs = Math.max(course.last().roundTripMs, ROUND_TRIP_MS_MIN);
+  const deafMs = Math.min(ms, entropy.random() * roundTripMs * (2 ** exponent - 1));
   if (deafMs > 0) await sleep(clock, deafMs, signalsOf(terms));
-  const isTold = await ear.sleep(delay - deafMs, signalsOf(terms));
+  const isTold = await ear.sleep(ms - deafMs, signalsOf(terms));
   course.futile = isTold ? course.futile + 1 : 0;
+  return isTold;
 }
 
 /** What the attempts so far have come to. */
@@ -175,23 +203,6 @@ class Course<D extends Denied> {
   told(): D {
     return this.#full ?? this.last();
   }
-}
-
-/** Negative where this was the last attempt: there is no time, or no wish, for another one. */
-function nextDelayMs(
-  course: Course<Denied>,
-  attempts: number,
-  terms: WaitTerms,
-  clock: Clock,
-  entropy: Entropy,
-): number {
-  const last = course.last();
-  const roomMs = roomForOneMoreMs(last, terms, clock);
-  if (isTheLast(last, attempts, terms) || roomMs < ROUND_TRIP_MS_MIN) return -1;
-  if (course.mayJoin(terms.ear)) return 0;
-  const { failures } = course;
-  const delay = delayMs(last, { failures, chance: entropy.random(), retry: terms.retry });
-  return delay === undefined ? -1 : Math.min(delay, roomMs);
 }
 
 function isSplit(denied: Denied): boolean {

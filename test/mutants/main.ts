@@ -27,6 +27,7 @@ const ROOT = process.cwd();
 const COPIED = [
   "src",
   "test",
+  "benchmarks",
   "scripts",
   "package.json",
   "tsconfig.json",
