@@ -36,6 +36,11 @@ test("are above every fence and floor learnt that a node could have accepted, an
           // What is below its own proposals need not be remembered, even where its clock goes back behind both.
           if (learn >= largestMade) raise(least, key, learn);
         }
+        // Its clock has gone back behind its own proposals: what they had covered is forgotten.
+        if (largestMade >= tau + LEAD_US) {
+          for (const each of Object.keys(least)) if ((least[each] ?? 0) < largestMade) least[each] = 0;
+          largestMade = 0;
+        }
         const proposal = proposals.next([key], tau);
         if ((largestLearnt[key] ?? 0) < tau + LEAD_US) expect(proposal).toBeGreaterThan(least[key] ?? 0);
         expect(proposal).toBeLessThanOrEqual(tau + LEAD_US);
