@@ -23,7 +23,10 @@ const layers = [
     typesOnly: ["electorate.ts", "grantor.ts"],
   },
   /* 2 */ { rooms: ["quorum/", "single/", "grant/", "lease/", "wait/", "node/"] },
-  /* 3 */ { rooms: ["locker.ts", "acquirer.ts", "environment.ts", "options.ts", "config.ts"], neighbours: true },
+  /* 3 */ {
+    rooms: ["locker.ts", "acquirer.ts", "environment.ts", "options.ts", "config.ts"],
+    neighbours: true,
+  },
   /* 4 */ { rooms: ["index.ts", "sim/"] },
   /* 5 */ { rooms: ["chaos/"] },
   /* 6 */ { rooms: ["cli/"] },

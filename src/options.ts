@@ -203,10 +203,10 @@ function checkKey(key: unknown, prefix: string): void {
   if (Buffer.byteLength(prefix + key) > KEY_BYTES_MAX)
     throw new OptionRangeError("key", `be at most ${KEY_BYTES_MAX} bytes, prefix included`, key);
   if (!key.isWellFormed()) throw new OptionRangeError("key", "be well-formed Unicode", key);
-  if (prefix + key === MARKER_KEY || key.endsWith(":fence")) {
+  if (prefix + key === MARKER_KEY || key.endsWith(":fence") || key.endsWith(":line")) {
     throw new OptionRangeError(
       "key",
-      `not be ${MARKER_KEY} nor end in :fence, which hold this library's own data`,
+      `not be ${MARKER_KEY} nor end in :fence or :line, which hold this library's own data`,
       key,
     );
   }

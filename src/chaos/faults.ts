@@ -54,6 +54,9 @@ const FACTS: Readonly<Record<Fault["do"], FaultFacts>> = {
   "run a busy script": { needs: "command servers", condition: "hung", passes: true },
   "require a password": { needs: "command servers", condition: "locked", undoneBy: "allow everybody" },
   "forbid scripts": { needs: "command servers", condition: "locked", undoneBy: "allow everybody" },
+  "hang up on listeners": { needs: "command servers" },
+  "forbid notices": { needs: "command servers", undoneBy: "allow everybody" },
+  "forge notices": { needs: "command servers", passes: true },
   "limit clients": { needs: "command servers", condition: "locked", undoneBy: "restart" },
   "allow everybody": { needs: "command servers", cures: ["locked"] },
 

@@ -113,6 +113,8 @@ const MENU: readonly Draw[] = [
   timedNodeFault("sleep"),
   timedNodeFault("run a busy script"),
   nodeFault("forbid scripts"),
+  nodeFault("hang up on listeners"),
+  nodeFault("forbid notices"),
   networkFault("cut"),
   networkFault("drop requests"),
   networkFault("drop replies"),

@@ -91,7 +91,10 @@ export type Cue =
 
 export type Fault = NodeFault | ClockFault | NetworkFault | ClientFault;
 
-/** `kill` is SIGKILL, `pause` SIGSTOP. */
+/**
+ * `kill` is SIGKILL, `pause` SIGSTOP. `hang up on listeners` ends the connections on which waiters hear of releases, `forbid notices`
+ * lets nobody hear anything, and `forge notices` tells everybody who listens, again and again, that the key is free.
+ */
 export interface NodeFault {
   readonly do:
     | "kill"
@@ -116,10 +119,13 @@ export interface NodeFault {
     | "run a busy script"
     | "require a password"
     | "forbid scripts"
+    | "hang up on listeners"
+    | "forbid notices"
+    | "forge notices"
     | "limit clients"
     | "allow everybody";
   readonly nodes: readonly number[];
-  /** For `pause writes`, `sleep`, `run a busy script`. */
+  /** For `pause writes`, `sleep`, `run a busy script`, `forge notices`. */
   readonly ms?: number;
 }
 

@@ -16,6 +16,7 @@ import type {
   Vote,
   Waiter,
 } from "./lock-node.ts";
+import { LINE_TTL_MS, type Tell, WaitingLines } from "./waiting-lines.ts";
 
 /** What every script call carries besides its requests. */
 export interface NodeTerms {
@@ -50,31 +51,19 @@ interface Expiring<T> {
   readonly expiresMs: number;
 }
 
-/** How long a line of waiters is remembered after the last one joined it; whoever waits longer asks again before that. */
-export const LINE_TTL_MS = 10_000;
-/** More do not fit into a line: they are on their own timers. */
-export const LINE_LENGTH_MAX = 1_000;
-/** So many who left without a word are passed over at one release. */
-export const DEAD_WAITERS_MAX = 8;
-
-/** Tells a waiter that a key was released, and whether anybody heard it. */
-export type Tell = (waiter: string, key: string) => boolean;
-
 export class NodeState {
   /** The node's present memory; a restart or a promotion gives it another. */
   readonly incarnation: string;
   readonly #locks = new Map<string, Expiring<string>>();
   readonly #fences = new Map<string, Expiring<number>>();
-  /** By key: who waits, and since when. */
-  readonly #lines = new Map<string, Expiring<Map<string, number>>>();
-  readonly #tell: Tell;
+  #lines: WaitingLines;
   #marker: Marker | undefined;
 
   /** `marker`: what an earlier memory left behind, where the node was restored from a snapshot. */
   constructor(incarnation: string, marker?: Marker, tell: Tell = () => false) {
     this.incarnation = incarnation;
     this.#marker = marker;
-    this.#tell = tell;
+    this.#lines = new WaitingLines(tell);
   }
 
   get marker(): Marker | undefined {
@@ -83,11 +72,10 @@ export class NodeState {
 
   /** What the memory of a process with this `incarnation` is after it was read from a disk that had all of this. */
   copy(incarnation: string): NodeState {
-    const copy = new NodeState(incarnation, this.#marker, this.#tell);
+    const copy = new NodeState(incarnation, this.#marker);
     for (const [key, lock] of this.#locks) copy.#locks.set(key, lock);
     for (const [key, fence] of this.#fences) copy.#fences.set(key, fence);
-    for (const [key, { value, expiresMs }] of this.#lines)
-      copy.#lines.set(key, { value: new Map(value), expiresMs });
+    copy.#lines = this.#lines.copy();
     return copy;
   }
 
@@ -98,9 +86,10 @@ export class NodeState {
 
   /** Forgets what has expired. */
   sweep(nowUs: number): void {
-    for (const map of [this.#locks, this.#fences, this.#lines]) {
+    for (const map of [this.#locks, this.#fences]) {
       for (const [key, entry] of map) if (isExpired(entry, nowUs)) map.delete(key);
     }
+    this.#lines.sweep((expiresMs) => hasPassed(expiresMs, nowUs));
   }
 
   apply(request: Request, terms: NodeTerms, nowUs: number): Vote {
@@ -178,28 +167,51 @@ export class NodeState {
       const isDuplicate = mine === keys.length && fences.every((each) => each === proposal);
       return isDuplicate ? undefined : { reason: "stale", fence }; // N5
     }
-    const key = locks.findIndex((lock) => lock !== undefined && lock.value !== from); // X1
-    const lock = locks[key];
-    if (lock !== undefined) {
-      const ahead = waiter && this.#waitAt(keys, key, waiter, nowUs);
-      return {
-        reason: "held",
-        key,
-        holder: lock.value,
-        remainingMs: remaining(lock, nowUs),
-        fence,
-        ...(ahead !== undefined && { ahead }),
-      }; // N6
-    }
+    const held = locks.findIndex((lock) => lock !== undefined && lock.value !== from); // X1
+    if (held >= 0) return this.#held(keys, held, fence, waiter, nowUs); // N6
     if (proposal <= fence) return { reason: "stale", fence }; // N7
     if (isOutside(tauUs, nowUs, terms.clockWindowMs) || proposal > nowUs + terms.leadMs * 1_000)
       return { reason: "clock" }; // N8
-    for (const each of keys) {
-      this.#setFence(each, proposal, terms, nowUs); // N9
-      this.#locks.set(each, { value: holder, expiresMs: expiry(nowUs, ttlMs) });
-      if (waiter !== undefined) this.#part(each, waiter.id); // Q2
-    }
+    this.#grant(request, waiter, terms, nowUs);
     return undefined;
+  }
+
+  /** N9, and whoever waited does not any more (Q2). */
+  #grant(
+    { keys, holder, proposal, ttlMs }: AcquireRequest | ExchangeRequest,
+    waiter: Waiter | undefined,
+    terms: NodeTerms,
+    nowUs: number,
+  ): void {
+    for (const key of keys) {
+      this.#setFence(key, proposal, terms, nowUs);
+      this.#locks.set(key, { value: holder, expiresMs: expiry(nowUs, ttlMs) });
+      if (waiter !== undefined) this.#lines.part(key, waiter.id);
+    }
+  }
+
+  /** N6; whoever waits is put in line for the key that is held, and for no other (Q1). */
+  #held(
+    keys: readonly string[],
+    key: number,
+    fence: number,
+    waiter: Waiter | undefined,
+    nowUs: number,
+  ): Refusal | undefined {
+    const name = keys[key] ?? "";
+    const lock = this.#locks.get(name);
+    if (lock === undefined) return undefined;
+    const refusal = {
+      reason: "held",
+      key,
+      holder: lock.value,
+      remainingMs: remaining(lock, nowUs),
+      fence,
+    } as const;
+    if (waiter === undefined) return refusal;
+    for (const other of keys) if (other !== name) this.#leaveLine(other, waiter.id, nowUs);
+    const ahead = this.#lines.join(name, waiter, expiry(nowUs, LINE_TTL_MS));
+    return { ...refusal, ...(ahead !== undefined && { ahead }) };
   }
 
   #extend(request: ExtendRequest, terms: NodeTerms, nowUs: number): Refusal | undefined {
@@ -224,7 +236,7 @@ export class NodeState {
     for (const key of keys) {
       if (living(this.#locks.get(key), nowUs)?.value !== holder) continue;
       this.#locks.delete(key); // R1
-      if (wakes && this.#wakeFirst(key)) woke = true;
+      if (wakes && this.#lines.wakeFirst(key)) woke = true; // Q3
     }
     const tombstone = Math.min(proposal, nowUs + terms.leadMs * 1_000);
     for (const key of keys) {
@@ -238,56 +250,19 @@ export class NodeState {
     return woken.length > 0 ? "woke" : undefined;
   }
 
-  /** In line for the one of its keys that is held, and for no other. */
-  #waitAt(keys: readonly string[], held: number, waiter: Waiter, nowUs: number): number | undefined {
-    keys.forEach((key, index) => index !== held && this.#leaveLine(key, waiter.id, nowUs));
-    return this.#join(keys[held] ?? "", waiter, nowUs);
-  }
-
   /** Q4: who is not in line any more was told, or forgotten; if the lock is free then, the next one is told. */
   #leaveLine(key: string, waiter: string, nowUs: number): boolean {
-    const wasThere = this.#part(key, waiter);
-    return !wasThere && living(this.#locks.get(key), nowUs) === undefined && this.#wakeFirst(key);
-  }
-
-  /** Q1: how many are ahead of it, or undefined where the line is full. */
-  #join(key: string, { id, sinceUs }: Waiter, nowUs: number): number | undefined {
-    const line = this.#lines.get(key)?.value ?? new Map<string, number>();
-    if (line.size >= LINE_LENGTH_MAX) return undefined;
-    line.set(id, sinceUs);
-    this.#lines.set(key, { value: line, expiresMs: expiry(nowUs, LINE_TTL_MS) });
-    return [...line].filter((each) => isBefore(each, [id, sinceUs])).length;
-  }
-
-  /** False where it was not in line. */
-  #part(key: string, waiter: string): boolean {
-    const line = this.#lines.get(key)?.value;
-    const wasThere = line?.delete(waiter) === true;
-    if (line?.size === 0) this.#lines.delete(key);
-    return wasThere;
-  }
-
-  /** Q3: takes the longest waiting that hears it out of the line, and those before it that do not. */
-  #wakeFirst(key: string): boolean {
-    for (let tries = 0; tries < DEAD_WAITERS_MAX; tries++) {
-      const line: Waiting[] = [...(this.#lines.get(key)?.value ?? [])];
-      const first = line.reduce<Waiting | undefined>(
-        (least, each) => (least === undefined || isBefore(each, least) ? each : least),
-        undefined,
-      );
-      if (first === undefined) return false;
-      this.#part(key, first[0]);
-      if (this.#tell(first[0], key)) return true;
-    }
-    return false;
+    const wasThere = this.#lines.part(key, waiter);
+    return !wasThere && living(this.#locks.get(key), nowUs) === undefined && this.#lines.wakeFirst(key);
   }
 
   /** Redis drops what has expired when it is looked at: a clock that is set back afterwards does not bring it back. */
   #forgetExpired(key: string, nowUs: number): void {
-    for (const map of [this.#locks, this.#fences, this.#lines]) {
+    for (const map of [this.#locks, this.#fences]) {
       const entry = map.get(key);
       if (entry !== undefined && isExpired(entry, nowUs)) map.delete(key);
     }
+    this.#lines.sweep((expiresMs) => hasPassed(expiresMs, nowUs), [key]);
   }
 
   /** N1–N3, the same for everything that would make or prolong a lock. */
@@ -317,13 +292,6 @@ export function isTombstoneBounded(proposal: number, nowUs: number, leadMs: numb
   return proposal > nowUs + leadMs * 1_000;
 }
 
-type Waiting = readonly [id: string, sinceUs: number];
-
-/** As in a sorted set of Redis: by score, then by name. */
-function isBefore([id, since]: Waiting, [otherId, otherSince]: Waiting): boolean {
-  return since < otherSince || (since === otherSince && id < otherId);
-}
-
 /** The window of rules N8, E1 and G3; 0 means that there is none. */
 function isOutside(tauUs: number, nowUs: number, windowMs: number): boolean {
   return windowMs > 0 && Math.abs(tauUs - nowUs) > windowMs * 1_000;
@@ -335,7 +303,11 @@ function expiry(nowUs: number, ttlMs: number): number {
 }
 
 function isExpired(entry: Expiring<unknown>, nowUs: number): boolean {
-  return Math.floor(nowUs / 1_000) > entry.expiresMs;
+  return hasPassed(entry.expiresMs, nowUs);
+}
+
+function hasPassed(expiresMs: number, nowUs: number): boolean {
+  return Math.floor(nowUs / 1_000) > expiresMs;
 }
 
 function living<T>(entry: Expiring<T> | undefined, nowUs: number): Expiring<T> | undefined {

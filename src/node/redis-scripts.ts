@@ -6,14 +6,8 @@
  * Numbers: Lua prints large numbers with an exponent, so what is stored comes from ARGV or through `%.0f`; integer replies are exact.
  */
 import type { Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
-import {
-  type Admission,
-  type AdmitRequest,
-  DEAD_WAITERS_MAX,
-  LINE_LENGTH_MAX,
-  LINE_TTL_MS,
-  type NodeTerms,
-} from "./node-state.ts";
+import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
+import { DEAD_WAITERS_MAX, LINE_LENGTH_MAX, LINE_TTL_MS } from "./waiting-lines.ts";
 
 /** Hash `inc until floor maxttl`: which memory of this node was admitted, and on what terms. */
 export const MARKER_KEY = "holdfast:node";

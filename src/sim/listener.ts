@@ -23,7 +23,7 @@ export class SimListener implements Listener {
           ),
         down: () => (this.#isListening = false),
       },
-      events.heard,
+      (message) => events.heard(message),
     );
     this.#connection.open();
   }

@@ -64,187 +64,174 @@ const FUTILE_EXPONENT_MAX = 6;
 /** The last attempt begins this many round trips before the deadline. */
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
 
+/** Settles with a grant, or with what was denied when the time was over; rejects with the reason of the signal. */
 export async function attemptUntil<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
   terms: WaitTerms,
   clock: Clock,
   entropy: Entropy,
 ): Promise<WaitResult<G, D>> {
-  let granted = false;
+  let hasGotIt = false;
   try {
-    const result = await attemptAgain(attempter, terms, clock, entropy);
-    granted = result.outcome.kind === "granted";
+    const result = await new Pursuit(attempter, terms, clock, entropy).run();
+    hasGotIt = result.outcome.kind === "granted";
     return result;
   } finally {
-    terms.ear?.close(granted);
+    terms.ear?.close(hasGotIt);
   }
 }
 
-async function attemptAgain<G extends Granted, D extends Denied>(
-  attempter: Attempter<G, D>,
-  terms: WaitTerms,
-  clock: Clock,
-  entropy: Entropy,
-): Promise<WaitResult<G, D>> {
-  const { ear } = terms;
-  const course = new Course<D>();
-  if (terms.courtesyMs > 0) await defer(terms, clock);
-  for (let attempts = 1; ; attempts++) {
-    terms.signal?.throwIfAborted();
-    ear?.forget();
-    const manner = { gated: course.isGated(), waiting: ear?.join() };
-    const deadline = course.isBegun ? terms.deadline : Infinity;
-    const outcome = await patiently(attempter, manner, deadline, terms, clock);
-    if (outcome?.kind === "granted") return { attempts, outcome };
-    if (outcome === undefined) return { attempts, outcome: course.told() };
-    course.note(outcome, manner);
-    attempter.denied?.(outcome);
-    if (course.isHeld()) ear?.open();
-    if (!(await mayTryAgain(course, attempts, terms, clock, entropy))) {
-      terms.signal?.throwIfAborted();
-      return { attempts, outcome: course.told() };
-    }
-  }
-}
-
-/** Others go first; whoever holds back is likely to have to wait, and listens already. */
-async function defer(terms: WaitTerms, clock: Clock): Promise<void> {
-  terms.ear?.open();
-  await sleep(clock, Math.min(terms.courtesyMs, Math.max(0, terms.deadline - clock.now())), signalsOf(terms));
-}
-
-/** Rests until it is time for the next attempt; false where there is no time, or no wish, for one. */
-async function mayTryAgain(
-  course: Course<Denied>,
-  attempts: number,
-  terms: WaitTerms,
-  clock: Clock,
-  entropy: Entropy,
-): Promise<boolean> {
-  const last = course.last();
-  if (isTheLast(last, attempts, terms)) return false;
-  if (course.mayJoin(terms.ear)) return true;
-  const situation = { failures: course.failures, chance: entropy.random(), retry: terms.retry };
-  const delay = delayMs(last, situation);
-  if (delay === undefined) return false;
-  const roomMs = roomForOneMoreMs(last, terms, clock);
-  if (roomMs >= ROUND_TRIP_MS_MIN) {
-    await rest(course, Math.min(delay, roomMs), terms, clock, entropy);
-    return true;
-  }
-  // Too late for an attempt at random, not for one that is told of.
-  return rest(course, Math.max(0, terms.deadline - clock.now()), terms, clock, entropy);
-}
-
-/** True where somebody told that the key is free. */
-async function rest(
-  course: Course<Denied>,
-  ms: number,
-  terms: WaitTerms,
-  clock: Clock,
-  entropy: Entropy,
-): Promise<boolean> {
-  const { ear } = terms;
-  if (ear === undefined || !course.isHeld()) {
-    await sleep(clock, ms, signalsOf(terms));
-    return false;
-  }
-  // Told again and again in vain: by those who forge notices, or faster than this client is.
-  const exponent = Math.min(Math.max(0, course.futile - FUTILE_MAX), FUTILE_EXPONENT_MAX);
-  const roundTripMs = Math.max(course.last().roundTripMs, ROUND_TRIP_MS_MIN);
-  const deafMs = Math.min(ms, entropy.random() * roundTripMs * (2 ** exponent - 1));
-  if (deafMs > 0) await sleep(clock, deafMs, signalsOf(terms));
-  const isTold = await ear.sleep(ms - deafMs, signalsOf(terms));
-  course.futile = isTold ? course.futile + 1 : 0;
-  return isTold;
-}
-
-/** What the attempts so far have come to. */
-class Course<D extends Denied> {
+class Pursuit<G extends Granted, D extends Denied> {
+  readonly #attempter: Attempter<G, D>;
+  readonly #terms: WaitTerms;
+  readonly #clock: Clock;
+  readonly #entropy: Entropy;
+  readonly #signals: readonly AbortSignal[];
+  #attempts = 0;
   #last: D | undefined;
+  /** The last denial of an attempt that asked all nodes. */
   #full: D | undefined;
   #hasAskedToJoin = false;
   /** How many attempts in a row failed for the reason of the last one. */
-  failures = 0;
+  #failures = 0;
   /** How many in a row were made because of a notice. */
-  futile = 0;
+  #futile = 0;
 
-  get isBegun(): boolean {
-    return this.#last !== undefined;
+  constructor(attempter: Attempter<G, D>, terms: WaitTerms, clock: Clock, entropy: Entropy) {
+    const { signal, closing } = terms;
+    this.#attempter = attempter;
+    this.#terms = terms;
+    this.#clock = clock;
+    this.#entropy = entropy;
+    this.#signals = signal === undefined ? [closing] : [signal, closing];
   }
 
-  note(denied: D, { gated, waiting }: Manner): void {
-    this.failures = denied.why === this.#last?.why ? this.failures + 1 : 1;
-    this.#last = denied;
-    this.#hasAskedToJoin = waiting !== undefined;
-    if (!gated) this.#full = denied;
+  async run(): Promise<WaitResult<G, D>> {
+    const { signal, ear, courtesyMs } = this.#terms;
+    if (courtesyMs > 0) await this.#defer(courtesyMs);
+    for (;;) {
+      signal?.throwIfAborted();
+      ear?.forget();
+      const outcome = await this.#attempt({ gated: this.#isGated(), waiting: ear?.join() });
+      if (outcome !== undefined) return { attempts: this.#attempts, outcome };
+      if (!(await this.#mayTryAgain())) {
+        signal?.throwIfAborted();
+        return { attempts: this.#attempts, outcome: this.#told() };
+      }
+    }
   }
 
-  isHeld(): boolean {
-    return isHeld(this.last(), this.failures);
+  /** Others go first; whoever holds back is likely to have to wait, and listens already. */
+  async #defer(courtesyMs: number): Promise<void> {
+    const { ear, deadline } = this.#terms;
+    ear?.open();
+    const roomMs = Math.max(0, deadline - this.#clock.now());
+    await sleep(this.#clock, Math.min(courtesyMs, roomMs), this.#signals);
   }
 
-  /** Listens meanwhile, but is in no line yet: the nodes are asked again at once, and say where it stands. */
-  mayJoin(ear: Ear | undefined): boolean {
-    return this.isHeld() && !this.#hasAskedToJoin && ear?.canJoin === true;
+  /** The outcome that ends it, or undefined where it was denied once more. */
+  async #attempt(manner: Manner): Promise<G | D | undefined> {
+    const deadline = this.#last === undefined ? Infinity : this.#terms.deadline;
+    this.#attempts++;
+    const outcome = await this.#patiently(this.#attempter.attempt(manner), deadline);
+    if (outcome === undefined) return this.#told();
+    if (outcome.kind === "granted") return outcome;
+    this.#failures = outcome.why === this.#last?.why ? this.#failures + 1 : 1;
+    this.#last = outcome;
+    this.#hasAskedToJoin = manner.waiting !== undefined;
+    if (!manner.gated) this.#full = outcome;
+    this.#attempter.denied?.(outcome);
+    if (isHeld(outcome, this.#failures)) this.#terms.ear?.open();
+    return undefined;
+  }
+
+  /**
+   * The attempt's outcome, or undefined when the deadline came first. An abort rejects at once with the signal's reason. Whatever
+   * the attempt brings after that is given back.
+   */
+  async #patiently(attempt: Promise<G | D>, deadline: Instant): Promise<G | D | undefined> {
+    const { signal } = this.#terms;
+    if (signal === undefined && deadline === Infinity) return attempt;
+    const patience = new Latch(this.#clock, Math.max(0, deadline - this.#clock.now()));
+    const wake = () => patience.settle();
+    signal?.addEventListener("abort", wake);
+    const outcome = await Promise.race([attempt, patience.settled]);
+    patience.settle();
+    signal?.removeEventListener("abort", wake);
+    if (outcome !== undefined && signal?.aborted !== true) return outcome;
+    void attempt.then((late) => late.kind === "granted" && this.#attempter.abandon(late));
+    signal?.throwIfAborted();
+    return undefined;
+  }
+
+  /** Rests until it is time for the next attempt; false where there is no time, or no wish, for one. */
+  async #mayTryAgain(): Promise<boolean> {
+    const { ear, deadline, retry } = this.#terms;
+    const last = this.#denial();
+    if (this.#wasTheLast(last)) return false;
+    // Listens meanwhile, but is in no line yet: the nodes are asked again at once, and say where it stands.
+    if (isHeld(last, this.#failures) && !this.#hasAskedToJoin && ear?.canJoin === true) return true;
+    const delay = delayMs(last, { failures: this.#failures, chance: this.#entropy.random(), retry });
+    if (delay === undefined) return false;
+    const roomMs = this.#roomForOneMoreMs(last);
+    if (roomMs >= ROUND_TRIP_MS_MIN) {
+      await this.#rest(Math.min(delay, roomMs));
+      return true;
+    }
+    // Too late for an attempt at random, not for one that is told of.
+    return this.#rest(Math.max(0, deadline - this.#clock.now()));
+  }
+
+  /** True where somebody told that the key is free. */
+  async #rest(ms: number): Promise<boolean> {
+    const { ear } = this.#terms;
+    const last = this.#denial();
+    if (ear === undefined || !isHeld(last, this.#failures)) {
+      await sleep(this.#clock, ms, this.#signals);
+      return false;
+    }
+    const deafMs = Math.min(ms, this.#deafMs(last));
+    if (deafMs > 0) await sleep(this.#clock, deafMs, this.#signals);
+    const isTold = await ear.sleep(ms - deafMs, this.#signals);
+    this.#futile = isTold ? this.#futile + 1 : 0;
+    return isTold;
+  }
+
+  /** Told again and again in vain: by those who forge notices, or faster than this client is. */
+  #deafMs({ roundTripMs }: D): number {
+    const exponent = Math.min(Math.max(0, this.#futile - FUTILE_MAX), FUTILE_EXPONENT_MAX);
+    return this.#entropy.random() * Math.max(roundTripMs, ROUND_TRIP_MS_MIN) * (2 ** exponent - 1);
+  }
+
+  #wasTheLast(last: D): boolean {
+    const { once, closing } = this.#terms;
+    return closing.aborted || (once && (!isSplit(last) || this.#attempts >= SPLITS_OF_ONE_TRY_MAX));
+  }
+
+  /** How long may be slept so that one more attempt can still answer before the deadline. */
+  #roomForOneMoreMs({ roundTripMs }: D): number {
+    const { once, deadline } = this.#terms;
+    // A fleet without connections answers at once: even then an attempt takes time, or the last ones would never end.
+    const attemptMs = LAST_ATTEMPT_ROUND_TRIPS * Math.max(roundTripMs, ROUND_TRIP_MS_MIN);
+    return once ? Infinity : deadline - this.#clock.now() - attemptMs;
   }
 
   /** After a split vote, unless the gate has not helped for a while (C7). */
-  isGated(): boolean {
-    return this.#last !== undefined && isSplit(this.#last) && this.failures % GATED_IN_A_ROW_MAX !== 0;
+  #isGated(): boolean {
+    return this.#last !== undefined && isSplit(this.#last) && this.#failures % GATED_IN_A_ROW_MAX !== 0;
   }
 
-  last(): D {
+  #denial(): D {
     if (this.#last === undefined) throw new Error("no attempt was made");
     return this.#last;
   }
 
   /** What is told in the end: a gated attempt asked one node, the last full one all of them. */
-  told(): D {
-    return this.#full ?? this.last();
+  #told(): D {
+    return this.#full ?? this.#denial();
   }
 }
 
-function isSplit(denied: Denied): boolean {
-  return denied.why === "split" || denied.why === "stale";
-}
-
-function isTheLast(denied: Denied, attempts: number, { once, closing }: WaitTerms): boolean {
-  return closing.aborted || (once && (!isSplit(denied) || attempts >= SPLITS_OF_ONE_TRY_MAX));
-}
-
-/** How long may be slept so that one more attempt can still answer before the deadline. */
-function roomForOneMoreMs({ roundTripMs }: Denied, { once, deadline }: WaitTerms, clock: Clock): number {
-  // A fleet without connections answers at once: even then an attempt takes time, or the last ones would never end.
-  const attemptMs = LAST_ATTEMPT_ROUND_TRIPS * Math.max(roundTripMs, ROUND_TRIP_MS_MIN);
-  return once ? Infinity : deadline - clock.now() - attemptMs;
-}
-
-function signalsOf({ signal, closing }: WaitTerms): AbortSignal[] {
-  return signal === undefined ? [closing] : [signal, closing];
-}
-
-/**
- * The attempt's outcome, or undefined when the deadline came first. An abort rejects at once with the signal's reason. Whatever
- * the attempt brings after that is given back.
- */
-async function patiently<G extends Granted, D extends Denied>(
-  attempter: Attempter<G, D>,
-  manner: Manner,
-  deadline: Instant,
-  { signal }: WaitTerms,
-  clock: Clock,
-): Promise<G | D | undefined> {
-  const attempt = attempter.attempt(manner);
-  if (signal === undefined && deadline === Infinity) return attempt;
-  const patience = new Latch(clock, Math.max(0, deadline - clock.now()));
-  const wake = () => patience.settle();
-  signal?.addEventListener("abort", wake);
-  const outcome = await Promise.race([attempt, patience.settled]);
-  patience.settle();
-  signal?.removeEventListener("abort", wake);
-  if (outcome !== undefined && signal?.aborted !== true) return outcome;
-  void attempt.then((late) => late.kind === "granted" && attempter.abandon(late));
-  signal?.throwIfAborted();
-  return undefined;
+function isSplit({ why }: Denied): boolean {
+  return why === "split" || why === "stale";
 }

@@ -238,6 +238,35 @@ describe.each(SETTINGS)("$name", (setting) => {
     expect(await theirs.tryAcquire(key)).toBeDefined();
   });
 
+  test("serves the calls of one locker in the order they came, and others between them", async () => {
+    const [mine, theirs] = [await client(), await client()];
+    const first = await mine.acquire(key, { autoExtend: true });
+    const order: string[] = [];
+    const fences = [first.fence];
+    const turn = async (locker: Locker, name: string): Promise<void> => {
+      const lease = await locker.acquire(key, { waitMs: 20_000 });
+      order.push(name);
+      fences.push(lease.fence);
+      expect(lease.isHeld()).toBe(true);
+      await lease.release();
+    };
+    const turns = [turn(mine, "1"), turn(mine, "2"), turn(theirs, "other"), turn(mine, "3")];
+    await sleep(100);
+    await first.release();
+    await Promise.all(turns);
+    expect(order.filter((name) => name !== "other")).toEqual(["1", "2", "3"]);
+    expect(fences).toEqual([...new Set(fences)].sort((a, b) => a - b));
+  });
+
+  test("refuses more waiters than its queue may hold, at once", async () => {
+    const locker = await client({ queueLengthMax: 1 });
+    const lease = await locker.acquire(key, { autoExtend: true });
+    const waiting = locker.acquire(key, { waitMs: 20_000 });
+    await expect(locker.acquire(key)).rejects.toMatchObject({ code: "QUEUE_FULL" });
+    await lease.release();
+    expect((await waiting).isHeld()).toBe(true);
+  });
+
   test("a hundred contenders count to a hundred", async () => {
     const [mine, theirs] = [await client(), await client()];
     let inside = 0;

@@ -76,12 +76,18 @@ test("a node's password is never shown", () => {
   expect(message({ mode: "single", nodes: ["http://user:secret@host"] })).not.toContain("secret");
 });
 
-test.each([[""], [undefined], [{}], ["x".repeat(1_025)], ["lone \ud800"], ["holdfast:node"], ["key:fence"]])(
-  "key %j is refused",
-  (key) => {
-    expect(() => checkKeys(key, "")).toThrow(RangeError);
-  },
-);
+test.each([
+  [""],
+  [undefined],
+  [{}],
+  ["x".repeat(1_025)],
+  ["lone \ud800"],
+  ["holdfast:node"],
+  ["key:fence"],
+  ["key:line"],
+])("key %j is refused", (key) => {
+  expect(() => checkKeys(key, "")).toThrow(RangeError);
+});
 
 test("keys are counted once", () => {
   expect(checkKeys(["a", "b", "a"], "")).toEqual(["a", "b"]);

@@ -384,7 +384,8 @@ function numbered(prefix: string, count: number): string[] {
 /** How a request is told from others on the wire: alone it names its script, and in company itself. */
 function marksOf(request: RequestCue["request"]): string[] {
   const sha = createHash("sha1").update(SOLO_SCRIPTS[request]).digest("hex");
-  return [sha, `\r\n${request}\r\n`];
+  const names = request === "acquire" ? ["acquire", "wait", "exchange"] : [request];
+  return [sha, ...names.map((name) => `\r\n${name}\r\n`)];
 }
 
 function swing(step: (sign: number) => void): NodeJS.Timeout {

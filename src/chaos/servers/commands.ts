@@ -2,11 +2,13 @@
  * What an operator, a memory limit or another server does to a Redis server that stays up: faults made by commands. Each is undone by
  * its counterpart here, or by a restart of the node.
  */
+import { noticeChannel } from "../../node/redis-scripts.ts";
 import { sleep } from "../machine/wait-for.ts";
 import type { ChaosNode } from "./server-node.ts";
 
 /** Longer than the command itself may take, so that a sleeping server is no error. */
 const MARGIN_MS = 10_000;
+const FORGERY_PAUSE_MS = 1;
 
 /** Demoted and promoted again without a restart: run_id stays, the replication id does not. Nothing listens on port 1. */
 export async function replicaOfCycle(node: ChaosNode): Promise<void> {
@@ -66,6 +68,29 @@ export async function forbidScripts(node: ChaosNode): Promise<void> {
   await node.cli("ACL", "SETUSER", "default", "-@scripting");
 }
 
+/** Connections on which something is heard end, and may come back. */
+export async function hangUpOnListeners(node: ChaosNode): Promise<void> {
+  await node.cli("CLIENT", "KILL", "TYPE", "pubsub");
+}
+
+/** Nothing may be published or heard any more, not by scripts either; who listens is cut off. */
+export async function forbidNotices(node: ChaosNode): Promise<void> {
+  await node.cli("ACL", "SETUSER", "default", "resetchannels");
+}
+
+/** Everybody who listens is told for so long, as fast as the server can, that every lock is free. */
+export async function forgeNotices(node: ChaosNode, ms: number): Promise<void> {
+  await node.connected(async (redis) => {
+    const end = Date.now() + ms;
+    while (Date.now() < end) {
+      const channels = (await redis.pubsub("CHANNELS", noticeChannel("*"))) as string[];
+      const locks = (await redis.keys("*")).filter((key) => !key.includes(":"));
+      for (const channel of channels) for (const key of locks) await redis.publish(channel, key);
+      await sleep(FORGERY_PAUSE_MS);
+    }
+  }, ms + MARGIN_MS);
+}
+
 /** Ends all connections, and lets but one come back; only a restart of the server ends it. */
 export async function limitClients(node: ChaosNode): Promise<void> {
   await node.connected(async (redis) => {
@@ -74,9 +99,9 @@ export async function limitClients(node: ChaosNode): Promise<void> {
   });
 }
 
-/** Undoes `requirePassword` and `forbidScripts`. */
+/** Undoes `requirePassword`, `forbidScripts` and `forbidNotices`. */
 export async function allowEverybody(node: ChaosNode): Promise<void> {
-  await node.cli("ACL", "SETUSER", "default", "+@all");
+  await node.cli("ACL", "SETUSER", "default", "+@all", "allchannels");
   await noPassword(node);
 }
 
