@@ -31,6 +31,8 @@ const VARIABLES: Readonly<Record<string, readonly [option: string, read: Reader]
   HOLDFAST_CONNECT_TIMEOUT_MS: ["connectTimeoutMs", asNumber],
   HOLDFAST_RESTART_GUARD: ["restartGuard", asText],
   HOLDFAST_ALLOW_EVICTION: ["allowEviction", asBoolean],
+  HOLDFAST_NOTIFY: ["notify", asBoolean],
+  HOLDFAST_QUEUE_LENGTH_MAX: ["queueLengthMax", asNumber],
   HOLDFAST_KEY_PREFIX: ["keyPrefix", asText],
   HOLDFAST_OWNER: ["owner", asText],
 };

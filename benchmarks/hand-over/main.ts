@@ -98,15 +98,16 @@ function contentionRow({ library, contentions }: Measured, index: number): strin
   if (found === undefined) return [library];
   return [
     library,
-    found.turnsPerSecond.toFixed(0),
-    `${found.slowestShare.toFixed(2)} of the mean`,
+    found.turnsPerSecond.toFixed(found.turnsPerSecond < 10 ? 1 : 0),
+    found.turnsPerSecond === 0 ? "-" : `${found.slowestShare.toFixed(2)} of the mean`,
     ms(found.longestWaitMs),
     ms(found.firstMs),
     String(found.failures),
-    found.requestsPerTurn.toFixed(0),
+    Number.isFinite(found.requestsPerTurn) ? found.requestsPerTurn.toFixed(0) : "-",
   ];
 }
 
 function ms(value: number): string {
+  if (!Number.isFinite(value)) return "-";
   return `${value < 10 ? value.toFixed(1) : value.toFixed(0)} ms`;
 }

@@ -27,7 +27,8 @@ serveClient({
   prepare: () => libraries[0]?.prepare?.(),
   /** Resolves with when it had the lock. */
   async take(key: unknown): Promise<number> {
-    held = await acquire(libraries[0], String(key));
+    held = await acquire(libraries[0], String(key), monotonicMs() + PATIENCE_MS);
+    if (held === undefined) throw new Error(`${name} did not get a free lock in ${PATIENCE_MS} ms`);
     return monotonicMs();
   },
   /** Resolves with when it began to give it back. */
@@ -41,21 +42,23 @@ serveClient({
 });
 
 const TTL_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
-/** Again and again, until it has it: some libraries give up after a while. */
+/** Again and again, until it has it or the time is over: some libraries give up after a while. */
 async function acquire(
   library: Library | undefined,
   key: string,
+  end: number,
   failed: () => void = () => {},
-): Promise<Held> {
-  if (library === undefined) throw new Error("there is no such instance");
-  for (;;) {
+): Promise<Held | undefined> {
+  while (monotonicMs() < end) {
     try {
-      return await library.acquire({ key, ttlMs: TTL_MS, automatic: false, lost: () => {} });
+      return await library?.acquire({ key, ttlMs: TTL_MS, automatic: false, lost: () => {} });
     } catch {
       failed();
     }
   }
+  return undefined;
 }
 
 /** A tight loop of empty sections. */
@@ -66,10 +69,11 @@ async function contend(library: Library, key: string, end: number): Promise<Turn
   let firstAt: number | undefined;
   while (monotonicMs() < end) {
     const began = monotonicMs();
-    const lock = await acquire(library, key, () => failures++);
+    const lock = await acquire(library, key, end, () => failures++);
     const at = monotonicMs();
-    firstAt ??= at;
     longestWaitMs = Math.max(longestWaitMs, at - began);
+    if (lock === undefined) break;
+    firstAt ??= at;
     if (at < end) turns++;
     await lock.release().catch(() => {});
   }

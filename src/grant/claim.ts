@@ -104,7 +104,7 @@ export class ProtocolClaim implements Claim {
       : { kind: "unknown", reports };
   }
 
-  async release(withinMs = this.#context.rules.nodeTimeoutMs): Promise<ReleaseReport> {
+  async release(withinMs: number = this.#context.rules.nodeTimeoutMs): Promise<ReleaseReport> {
     const { clock, electorate } = this.#context;
     const wasValid = clock.now() < this.#validUntil;
     const asked = this.#standings.possible().length;

@@ -62,6 +62,13 @@ test.each([
     { ...QUORUM, owner: "a#b" },
     'OPTION_RANGE: owner must be 1 to 128 printable characters without #, got "a#b"',
   ],
+  [{ ...QUORUM, notify: "no" }, 'CONFIG_INVALID: notify must be true or false, got "no"'],
+  [
+    { ...QUORUM, queueLengthMax: -1 },
+    /^OPTION_RANGE: queueLengthMax must be an integer from 0 to \d+, got -1$/,
+  ],
+  [{ ...QUORUM, retry: 50 }, /^CONFIG_INVALID: retry must be a function, .*got 50$/],
+  [{ ...QUORUM, retry: { retryDelay: "1" } }, /^OPTION_RANGE: retryDelay must be a number .*got "1"$/],
   [{ ...QUORUM, tllMs: 1 }, /^CONFIG_INVALID: unknown option "tllMs"; known are mode, nodes/],
   [
     { ...QUORUM, ttlMs: 800 },
