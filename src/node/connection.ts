@@ -5,6 +5,7 @@
 import type { RedisOptions } from "ioredis";
 
 import type { Clock, Instant, Timer } from "../clock/clock.ts";
+import type { Wire } from "./resp.ts";
 
 /** A client of ioredis 5 or 6 as far as this library needs it: it is duplicated, never used or changed. */
 export interface RedisClient {
@@ -45,7 +46,7 @@ export interface Connection {
   sendScript(
     command: "EVAL" | "EVALSHA",
     script: string,
-    args: (string | number)[],
+    call: Wire,
     answered: (answer: unknown) => void,
     failed: (error: unknown) => void,
   ): void;

@@ -10,12 +10,14 @@ import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { Connect, ConnectionTimes, Listen, NodeInput } from "./connection.ts";
 import { type Introduction, objection } from "./introduction.ts";
-import type { Fleet, FleetNodeState } from "./lock-node.ts";
+import type { Fleet, FleetNodeState, Request } from "./lock-node.ts";
 import type { Admission } from "./node-state.ts";
 import { type Reach, RedisNode } from "./redis-node.ts";
+import { type EncodedRequest, encodeRequest } from "./script-calls.ts";
 
 export interface FleetTerms extends ValidityRules {
   readonly quorum: number;
+  readonly ttlMs: number;
   readonly maxTtlMs: number;
   readonly fenceTtlMs: number;
   readonly restartGuard: "strict" | "trust";
@@ -62,6 +64,8 @@ export class RedisFleet implements Fleet {
     this.#nodeTime = nodeTime;
     this.#events = events;
     const nodeTerms = {
+      usualTtlMs: terms.ttlMs,
+      encode: encodingOnce(terms.ttlMs),
       clockWindowMs: terms.clockWindowMs,
       leadMs: leadMs(terms.clockWindowMs),
       fenceTtlMs: terms.fenceTtlMs,
@@ -311,6 +315,17 @@ export class RedisFleet implements Fleet {
 
 function isSameMemory(before: Introduction, now: Introduction): boolean {
   return before.incarnation === now.incarnation && now.marker?.incarnation === now.incarnation;
+}
+
+/** A request goes to all nodes one after the other, in the same words. */
+function encodingOnce(usualTtlMs: number): (request: Request) => EncodedRequest {
+  let last: Request | undefined;
+  let words: EncodedRequest | undefined;
+  return (request) => {
+    if (words === undefined || request !== last) words = encodeRequest(request, usualTtlMs);
+    last = request;
+    return words;
+  };
 }
 
 /** One address twice is seen at once; one server under two addresses only when it is met (`misconfigured`). */

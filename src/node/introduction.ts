@@ -5,7 +5,8 @@
 import type { Clock, Instant } from "../clock/clock.ts";
 import type { Connection } from "./connection.ts";
 import type { Marker } from "./lock-node.ts";
-import { decodeMarker, MARKER_KEY } from "./redis-scripts.ts";
+import { MARKER_KEY } from "./redis-scripts.ts";
+import { decodeMarker } from "./script-calls.ts";
 
 export interface Introduction {
   readonly runId: string;

@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 
-import { Redis, type RedisOptions } from "ioredis";
+import { Command, Redis, type RedisOptions } from "ioredis";
 
 import type { Clock, Timer } from "../clock/clock.ts";
 import { ConfigError } from "../errors.ts";
@@ -20,6 +20,7 @@ import {
   type RedisClient,
   SilenceWatch,
 } from "./connection.ts";
+import { commandOf, type Wire } from "./resp.ts";
 
 /** How long `close` lets bytes already written leave before it cuts the connection. */
 const CLOSE_GRACE_MS = 100;
@@ -74,12 +75,14 @@ export class IoredisConnection implements Connection {
   sendScript(
     command: "EVAL" | "EVALSHA",
     script: string,
-    args: (string | number)[],
+    call: Wire,
     answered: (answer: unknown) => void,
     failed: (error: unknown) => void,
   ): void {
     this.#silence.asked();
-    this.#redis.call(command, script, ...args).then(
+    const written = new WrittenCommand(command, commandOf(command, script, call));
+    void this.#redis.sendCommand(written);
+    written.promise.then(
       (answer) => {
         this.#silence.answered();
         answered(answer);
@@ -147,6 +150,20 @@ export class IoredisConnection implements Connection {
     this.#readyWatch = this.#clock.at(this.#clock.glance() + patienceMs, () =>
       this.#reset(`connected, but silent for ${patienceMs} ms`),
     );
+  }
+}
+
+/** A command that is in words already: what would be made of its arguments is handed in. */
+class WrittenCommand extends Command {
+  readonly #text: string;
+
+  constructor(name: string, text: string) {
+    super(name, [], { replyEncoding: "utf8" });
+    this.#text = text;
+  }
+
+  override toWritable(): string {
+    return this.#text;
   }
 }
 

@@ -2,7 +2,8 @@
  * Requests to one node, batched: what is asked in one turn of the event loop travels in one script call. A single request is sent at
  * the end of the turn it was made in and waits for nobody. Bounded: a node that does not answer costs a full outbox, not memory.
  */
-import type { Faulted, Request, Vote } from "./lock-node.ts";
+import type { Faulted, Vote } from "./lock-node.ts";
+import type { EncodedRequest } from "./script-calls.ts";
 
 /** A call blocks its server for about 10 µs a request; more of them at once would be felt by others. */
 const REQUESTS_PER_CALL_MAX = 64;
@@ -19,12 +20,12 @@ const FULL: Faulted = {
 };
 
 /** One script call for all of them; answers once, with one vote per request in their order. */
-export type Send = (requests: readonly Request[], answer: (votes: readonly Vote[]) => void) => void;
+export type Send = (requests: readonly EncodedRequest[], answer: (votes: readonly Vote[]) => void) => void;
 
 export class Outbox {
   readonly #send: Send;
   /** What waits for a call, and who waits for its vote: two lists of one length. */
-  #requests: Request[] = [];
+  #requests: EncodedRequest[] = [];
   #replies: ((vote: Vote) => void)[] = [];
   #calls = 0;
   #isFlushPlanned = false;
@@ -38,7 +39,7 @@ export class Outbox {
     };
   }
 
-  put(request: Request, reply: (vote: Vote) => void): void {
+  put(request: EncodedRequest, reply: (vote: Vote) => void): void {
     if (this.#requests.length >= WAITING_MAX) return queueMicrotask(() => reply(FULL));
     this.#requests.push(request);
     this.#replies.push(reply);

@@ -11,22 +11,19 @@ import { type Introduction, introduce } from "./introduction.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
 import { Outbox } from "./outbox.ts";
+import { ADMIT_SCRIPT, INSPECT_SCRIPT, LONE_SCRIPTS, noticeChannel, VOTE_SCRIPT } from "./redis-scripts.ts";
+import type { Wire } from "./resp.ts";
 import {
-  ADMIT_SCRIPT,
-  admitArguments,
+  admitCall,
+  callHead,
   decodeAdmission,
   decodeSighting,
   decodeVotes,
-  INSPECT_SCRIPT,
-  inspectArguments,
-  noticeChannel,
-  type ScriptArguments,
-  SOLO_SCRIPTS,
-  soloArguments,
-  soloOperation,
-  VOTE_SCRIPT,
-  voteArguments,
-} from "./redis-scripts.ts";
+  type EncodedRequest,
+  encodeRequest,
+  inspectCall,
+  voteCall,
+} from "./script-calls.ts";
 
 /** How far this client and the node's present memory have come. */
 export type Acquaintance =
@@ -42,17 +39,20 @@ export interface RedisNodeEvents {
   changed(node: RedisNode): void;
 }
 
+export interface RedisNodeTerms extends Omit<NodeTerms, "incarnation"> {
+  /** What a call says once for its requests. */
+  readonly usualTtlMs: number;
+  /** Puts a request into words; the same one again in no time. */
+  readonly encode: (request: Request) => EncodedRequest;
+}
+
 interface Script {
   readonly lua: string;
   readonly sha: string;
 }
 
 const VOTE = scriptOf(VOTE_SCRIPT);
-const SOLO = {
-  acquire: scriptOf(SOLO_SCRIPTS.acquire),
-  extend: scriptOf(SOLO_SCRIPTS.extend),
-  release: scriptOf(SOLO_SCRIPTS.release),
-};
+const LONE = new Map(Object.entries(LONE_SCRIPTS).map(([letter, lua]) => [letter, scriptOf(lua)]));
 const ADMIT = scriptOf(ADMIT_SCRIPT);
 const INSPECT = scriptOf(INSPECT_SCRIPT);
 
@@ -66,20 +66,20 @@ export class RedisNode implements LockNode {
   readonly #reach: Reach;
   readonly #connection: Connection;
   readonly #clock: Clock;
-  readonly #terms: Omit<NodeTerms, "incarnation">;
+  readonly #terms: RedisNodeTerms;
   readonly #events: RedisNodeEvents;
   readonly #outbox: Outbox;
   readonly #debts: Debts;
   #acquaintance: Acquaintance = { kind: "connecting" };
   /** With the incarnation that was admitted; an empty one is no node's. */
-  #admittedTerms: NodeTerms;
+  #callHead: Wire;
   #introducing = false;
   #listener: Listener | undefined;
 
-  constructor(reach: Reach, terms: Omit<NodeTerms, "incarnation">, clock: Clock, events: RedisNodeEvents) {
+  constructor(reach: Reach, terms: RedisNodeTerms, clock: Clock, events: RedisNodeEvents) {
     this.#clock = clock;
     this.#terms = terms;
-    this.#admittedTerms = { ...terms, incarnation: "" };
+    this.#callHead = callHead({ ...terms, incarnation: "" }, terms.usualTtlMs);
     this.#events = events;
     this.#reach = reach;
     this.#connection = reach.connect({
@@ -144,7 +144,7 @@ export class RedisNode implements LockNode {
   ask(request: Request, reply: (vote: Vote) => void): void {
     const fault = this.#faultBefore(request);
     if (fault !== undefined) return queueMicrotask(() => reply(fault));
-    this.#outbox.put(this.#prefixed(request), reply);
+    this.#outbox.put(this.#encoded(request), reply);
   }
 
   undo(request: ReleaseRequest, until: Instant, reply: (vote: Vote) => void): void {
@@ -155,7 +155,7 @@ export class RedisNode implements LockNode {
     if (!this.#connection.isReady) return queueMicrotask(() => reply(this.#unreachable()));
     this.#run(
       INSPECT,
-      inspectArguments(keys.map((key) => this.#prefix(key))),
+      inspectCall(keys.map((key) => this.#prefix(key))),
       (answer) => reply(decodeSighting(answer) ?? oddReply(answer)),
       (error) => reply(faultOf(error)),
     );
@@ -184,17 +184,17 @@ export class RedisNode implements LockNode {
   become(acquaintance: Acquaintance): void {
     this.#acquaintance = acquaintance;
     const incarnation = acquaintance.kind === "admitted" ? acquaintance.met.incarnation : "";
-    this.#admittedTerms = { ...this.#terms, incarnation };
+    this.#callHead = callHead({ ...this.#terms, incarnation }, this.#terms.usualTtlMs);
     this.#events.changed(this);
   }
 
   admit(request: AdmitRequest): Promise<Admission | Faulted> {
     const { incarnation } = request;
-    const args = admitArguments(request, { ...this.#terms, incarnation });
+    const call = admitCall(request, { ...this.#terms, incarnation });
     return new Promise((resolve) =>
       this.#run(
         ADMIT,
-        args,
+        call,
         (answer) => resolve(decodeAdmission(answer, incarnation) ?? oddReply(answer)),
         (error) => resolve(faultOf(error)),
       ),
@@ -203,20 +203,17 @@ export class RedisNode implements LockNode {
 
   /** So that a first request needs one round trip and not two. Where it is not allowed, a script is sent when it is needed. */
   #loadScripts(): void {
-    for (const { lua } of [VOTE, ...Object.values(SOLO)])
+    for (const { lua } of [VOTE, ...LONE.values()])
       this.#connection.call("SCRIPT", "LOAD", lua).catch(() => {});
   }
 
-  #send(requests: readonly Request[], answer: (votes: readonly Vote[]) => void): void {
+  #send(requests: readonly EncodedRequest[], answer: (votes: readonly Vote[]) => void): void {
     const fail = (fault: Faulted) => answer(requests.map(() => fault));
     if (!this.#connection.isReady) return queueMicrotask(() => fail(this.#unreachable()));
     const [lone] = requests;
-    const solo = lone !== undefined && requests.length === 1 ? soloOperation(lone) : undefined;
     this.#run(
-      solo === undefined ? VOTE : SOLO[solo],
-      lone === undefined || solo === undefined
-        ? voteArguments(requests, this.#admittedTerms)
-        : soloArguments(lone, this.#admittedTerms),
+      (requests.length === 1 && lone !== undefined && LONE.get(lone.letter)) || VOTE,
+      voteCall(requests, this.#callHead),
       (reply) => {
         const votes = decodeVotes(reply, requests.length);
         if (votes === undefined) return fail(oddReply(reply));
@@ -230,13 +227,13 @@ export class RedisNode implements LockNode {
   /** By its digest; where the server does not have it (a restart, SCRIPT FLUSH) with its text, which was then not executed before. */
   #run(
     { lua, sha }: Script,
-    args: ScriptArguments,
+    call: Wire,
     answered: (answer: unknown) => void,
     failed: (error: unknown) => void,
   ): void {
-    this.#connection.sendScript("EVALSHA", sha, args, answered, (error) => {
+    this.#connection.sendScript("EVALSHA", sha, call, answered, (error) => {
       if (!messageOf(error).startsWith("NOSCRIPT") || !this.#connection.isReady) return failed(error);
-      this.#connection.sendScript("EVAL", lua, args, answered, failed);
+      this.#connection.sendScript("EVAL", lua, call, answered, failed);
     });
   }
 
@@ -260,10 +257,11 @@ export class RedisNode implements LockNode {
     };
   }
 
-  #prefixed(request: Request): Request {
-    return this.#connection.keyPrefix === ""
-      ? request
-      : { ...request, keys: request.keys.map((key) => this.#prefix(key)) };
+  /** Put into words once for all nodes, unless the keys have other names here. */
+  #encoded(request: Request): EncodedRequest {
+    if (this.#connection.keyPrefix === "") return this.#terms.encode(request);
+    const keys = request.keys.map((key) => this.#prefix(key));
+    return encodeRequest({ ...request, keys }, this.#terms.usualTtlMs);
   }
 
   #prefix(key: string): string {

@@ -11,6 +11,7 @@ import {
   reconnectDelayMs,
   SilenceWatch,
 } from "../node/connection.ts";
+import { argumentsOf, type Wire } from "../node/resp.ts";
 import type { Network, Stream } from "./network.ts";
 import type { Prng } from "./prng.ts";
 import type { SimProcess } from "./process.ts";
@@ -110,11 +111,11 @@ export class SimConnection implements Connection {
   sendScript(
     command: "EVAL" | "EVALSHA",
     script: string,
-    args: (string | number)[],
+    call: Wire,
     answered: (answer: unknown) => void,
     failed: (error: unknown) => void,
   ): void {
-    this.#send(command, [script, ...args], { answered, failed });
+    this.#send(command, [script, ...argumentsOf(call)], { answered, failed });
   }
 
   close(): Promise<void> {

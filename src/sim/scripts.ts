@@ -4,15 +4,13 @@
  */
 import type { Request, Sighting, Vote } from "../node/lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "../node/node-state.ts";
-import { ADMIT_SCRIPT, INSPECT_SCRIPT, SOLO_SCRIPTS, VOTE_SCRIPT } from "../node/redis-scripts.ts";
+import { ADMIT_SCRIPT, INSPECT_SCRIPT, LONE_SCRIPTS, VOTE_SCRIPT } from "../node/redis-scripts.ts";
 
-type Script = "vote" | "acquire" | "extend" | "release" | "admit" | "inspect";
+type Script = "vote" | "admit" | "inspect";
 
 export const KNOWN_SCRIPTS: ReadonlyMap<string, Script> = new Map<string, Script>([
   [VOTE_SCRIPT, "vote"],
-  [SOLO_SCRIPTS.acquire, "acquire"],
-  [SOLO_SCRIPTS.extend, "extend"],
-  [SOLO_SCRIPTS.release, "release"],
+  ...Object.values(LONE_SCRIPTS).map((lua) => [lua, "vote"] as const),
   [ADMIT_SCRIPT, "admit"],
   [INSPECT_SCRIPT, "inspect"],
 ]);
@@ -26,22 +24,25 @@ type Arguments = readonly (string | number)[];
 
 export function parseCall(script: Script, args: Arguments): ScriptCall {
   const keyCount = Number(args[0]);
-  // The marker's key, then each lock key with its fence key.
-  const keys = args
-    .slice(2, 1 + keyCount)
-    .filter((_, index) => index % 2 === 0)
-    .map(String);
+  const keys = args.slice(1, 1 + keyCount).map(String);
   const fields = args.slice(1 + keyCount);
   switch (script) {
     case "inspect":
-      return { kind: "inspect", keys };
+      return { kind: "inspect", keys: locksAmong(keys.slice(1)) };
     case "admit":
       return admitCall(fields);
     case "vote":
-      return { kind: "vote", terms: termsOf(fields), requests: batched(keys, fields.slice(4)) };
-    default:
-      return { kind: "vote", terms: termsOf(fields), requests: [requestOf(script, keys, fields.slice(4))] };
+      return {
+        kind: "vote",
+        terms: termsOf(fields),
+        requests: requestsOf(locksAmong(keys.slice(2)), fields.slice(4)),
+      };
   }
+}
+
+/** Each lock key is followed by its fence key. */
+function locksAmong(keys: readonly string[]): string[] {
+  return keys.filter((_, index) => index % 2 === 0);
 }
 
 function termsOf([incarnation, windowUs, leadUs, fenceTtlMs]: Arguments): NodeTerms {
@@ -76,53 +77,58 @@ function admitCall([
   };
 }
 
-/** What a request is called in the arguments of VOTE. */
-type Operation = Request["op"] | "wait";
-
-const FIELDS = { acquire: 4, wait: 6, exchange: 5, extend: 3, release: 3, leave: 1 } as const;
-
-function batched(keys: readonly string[], fields: Arguments): Request[] {
-  const requests: Request[] = [];
-  let key = 0;
-  for (let at = 0; at < fields.length;) {
-    const op = String(fields[at]) as Operation;
-    const count = Number(fields[at + 1]);
-    requests.push(requestOf(op, keys.slice(key, key + count), fields.slice(at + 2)));
+/** The usual ttl, a letter for every request, and their fields. */
+function requestsOf(keys: readonly string[], [usualTtlMs, letters, ...fields]: Arguments): Request[] {
+  let [key, at] = [0, 0];
+  return [...String(letters)].map((letter) => {
+    const isShort = letter === letter.toLowerCase();
+    const count = isShort ? 1 : Number(fields[at++]);
+    const take = fields.slice(at, at + (FIELDS[letter] ?? 0));
+    const request = requestOf(letter, keys.slice(key, key + count), take, Number(usualTtlMs));
     key += count;
-    at += 2 + FIELDS[op];
-  }
-  return requests;
+    at += take.length;
+    return request;
+  });
 }
 
-function requestOf(
-  op: Operation,
-  keys: readonly string[],
-  [v, first, second, third, fourth, fifth]: Arguments,
-): Request {
+/** How many fields a request has after the number of its keys. */
+const FIELDS: Readonly<Record<string, number>> = { a: 3, e: 2, r: 2, A: 4, W: 6, X: 5, E: 3, R: 3, L: 1 };
+
+function requestOf(letter: string, keys: readonly string[], fields: Arguments, usualTtlMs: number): Request {
+  const [v, first, second, third = usualTtlMs, fourth, fifth] = fields;
   const holder = String(v);
   const bid = { keys, holder, proposal: Number(first), tauUs: Number(second), ttlMs: Number(third) };
-  switch (op) {
-    case "acquire":
-      return { op, ...bid };
-    case "wait":
+  switch (letter) {
+    case "W":
       return { op: "acquire", ...bid, waiter: { id: String(fourth), sinceUs: Number(fifth) } };
-    case "exchange":
-      return { op, ...bid, from: String(fourth) };
-    case "extend":
-      return { op, keys, holder, tauUs: Number(first), ttlMs: Number(second) };
-    case "release":
-      return { op, keys, holder, proposal: Number(first), wakes: Number(second) === 1 };
-    case "leave":
-      return { op, keys, waiter: holder };
+    case "X":
+      return { op: "exchange", ...bid, from: String(fourth) };
+    case "e":
+    case "E":
+      return { op: "extend", keys, holder, tauUs: Number(first), ttlMs: Number(second ?? usualTtlMs) };
+    case "r":
+    case "R":
+      return { op: "release", keys, holder, proposal: Number(first), wakes: Number(second ?? 1) === 1 };
+    case "L":
+      return { op: "leave", keys, waiter: holder };
+    default:
+      return { op: "acquire", ...bid };
   }
 }
 
-export function voteReply(vote: Vote): unknown {
-  if (vote.kind === "granted") return vote.woke === true ? "W" : "G";
+/** A reply of VOTE. */
+export function votesReply(nowUs: number, votes: readonly Vote[]): unknown {
+  const words = votes.map(wordsOf);
+  return [nowUs, words.map(([status]) => status).join(""), ...words.flatMap(([, ...details]) => details)];
+}
+
+/** The status, and its details where it has any. */
+function wordsOf(vote: Vote): readonly [status: string, detail?: unknown] {
+  if (vote.kind === "granted") return vote.woke === true ? ["W"] : ["G"];
   if (vote.kind === "faulted") return ["E", vote.detail];
   switch (vote.reason) {
     case "held":
-      return ["H", vote.key, vote.holder, vote.remainingMs, vote.fence, vote.ahead ?? -1];
+      return ["H", [vote.key, vote.holder, vote.remainingMs, vote.fence, vote.ahead ?? -1]];
     case "stale":
       return ["S", vote.fence];
     case "clock":
@@ -134,7 +140,7 @@ export function voteReply(vote: Vote): unknown {
     case "ttl-too-long":
       return ["T", vote.maxTtlMs];
     case "missing":
-      return ["X", vote.key, vote.holder ?? null];
+      return ["X", [vote.key, vote.holder ?? null]];
   }
 }
 

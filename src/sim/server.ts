@@ -15,7 +15,7 @@ import {
   KNOWN_SCRIPTS,
   parseCall,
   type ScriptCall,
-  voteReply,
+  votesReply,
 } from "./scripts.ts";
 
 export type ServerState = "up" | "paused" | "dead";
@@ -276,7 +276,10 @@ export class SimServer {
     const nowUs = this.nowUs();
     switch (call.kind) {
       case "vote":
-        return [nowUs, ...call.requests.map((request) => voteReply(this.#vote(request, call, nowUs)))];
+        return votesReply(
+          nowUs,
+          call.requests.map((request) => this.#vote(request, call, nowUs)),
+        );
       case "admit":
         return admissionReply(this.#memory.admit(call.request, call.terms, nowUs));
       case "inspect":

@@ -12,21 +12,23 @@ import type { Marker, Request, Vote } from "../../src/node/lock-node.ts";
 import { type AdmitRequest, NodeState, type NodeTerms } from "../../src/node/node-state.ts";
 import {
   ADMIT_SCRIPT,
-  admitArguments,
+  INSPECT_SCRIPT,
+  LONE_SCRIPTS,
+  MARKER_KEY,
+  noticeChannel,
+  VOTE_SCRIPT,
+} from "../../src/node/redis-scripts.ts";
+import { argumentsOf, type Wire } from "../../src/node/resp.ts";
+import {
+  admitCall,
+  callHead,
   decodeAdmission,
   decodeSighting,
   decodeVotes,
-  INSPECT_SCRIPT,
-  MARKER_KEY,
-  inspectArguments,
-  noticeChannel,
-  type ScriptArguments,
-  SOLO_SCRIPTS,
-  soloArguments,
-  soloOperation,
-  VOTE_SCRIPT,
-  voteArguments,
-} from "../../src/node/redis-scripts.ts";
+  encodeRequest,
+  inspectCall,
+  voteCall,
+} from "../../src/node/script-calls.ts";
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { clockShimUnavailable } from "../../src/chaos/servers/node-clock.ts";
 
@@ -60,7 +62,12 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     await cluster.stop();
   });
 
-  const run = (script: string, args: ScriptArguments) => redis.call("EVAL", script, ...args);
+  const run = (script: string, call: Wire) => redis.call("EVAL", script, ...argumentsOf(call));
+  const vote = (requests: readonly Request[], terms: NodeTerms) => {
+    const encoded = requests.map((request) => encodeRequest(request, USUAL_TTL_MS));
+    const lone = encoded.length === 1 ? LONE_SCRIPTS[encoded[0]?.letter ?? ""] : undefined;
+    return run(lone ?? VOTE_SCRIPT, voteCall(encoded, callHead(terms, USUAL_TTL_MS)));
+  };
   const clock = () => cluster.nodes[0]?.clock;
 
   test("answer the same to random requests", async () => {
@@ -112,31 +119,27 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
         incarnation: terms.incarnation,
         tauUs: nowUs + action.tauOffsetUs,
       };
-      const answer = decodeAdmission(
-        await run(ADMIT_SCRIPT, admitArguments(request, terms)),
-        terms.incarnation,
-      );
+      const answer = decodeAdmission(await run(ADMIT_SCRIPT, admitCall(request, terms)), terms.incarnation);
       const model = state.admit(request, terms, nowUs);
       return { redis: answer, model, kinds: [`admit ${model.kind}`] };
     }
     if (action.kind === "inspect") {
       const keys = ["a", "b"];
       return {
-        redis: decodeSighting(await run(INSPECT_SCRIPT, inspectArguments(keys))),
+        redis: decodeSighting(await run(INSPECT_SCRIPT, inspectCall(keys))),
         model: state.inspect(keys, nowUs),
         kinds: [],
       };
     }
     const requests = action.requests.map((make) => make(nowUs));
-    const [lone] = requests;
-    const solo = lone !== undefined && requests.length === 1 ? soloOperation(lone) : undefined;
-    const reply =
-      lone !== undefined && solo !== undefined
-        ? await run(SOLO_SCRIPTS[solo], soloArguments(lone, terms))
-        : await run(VOTE_SCRIPT, voteArguments(requests, terms));
-    const answers = decodeVotes(reply, requests.length);
+    const answers = decodeVotes(await vote(requests, terms), requests.length);
     const model = requests.map((request) => state.apply(request, terms, nowUs));
-    const kinds = model.map((vote, index) => `${solo ? "lone " : ""}${requests[index]?.op} ${wordFor(vote)}`);
+    const kinds = model.map((each, index) => {
+      const request = requests[index];
+      const letter = request && encodeRequest(request, USUAL_TTL_MS).letter;
+      const form = letter !== letter?.toLowerCase() ? "" : requests.length === 1 ? "lone " : "short ";
+      return `${form}${request?.op} ${wordFor(each)}`;
+    });
     // What is published comes on another connection: everything said before this is heard once it comes.
     const allHeard = new Promise<void>((resolve) => (endHeard = resolve));
     await redis.publish(LISTENING, "end");
@@ -160,30 +163,28 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     const terms = { ...TERMS, incarnation };
     await run(
       ADMIT_SCRIPT,
-      admitArguments(
-        { incarnation, maxTtlMs: 1_000, quarantineMs: 0, tauUs: START_US, declared: false },
-        terms,
-      ),
+      admitCall({ incarnation, maxTtlMs: 1_000, quarantineMs: 0, tauUs: START_US, declared: false }, terms),
     );
     clock()?.setMicros(BigInt(START_US + 1_000_000));
     await redis.hset("foreign", "field", "value");
     await redis.set("{odd}:fence", "not a number");
-    const acquire = (key: string): Request => ({
+    const acquire = (...keys: string[]): Request => ({
       op: "acquire",
-      keys: [key],
+      keys,
       holder: "v#1",
-      proposal: START_US + 1_000_000,
+      proposal: START_US + 1_000_000 + keys.length,
       tauUs: START_US + 1_000_000,
       ttlMs: 1_000,
     });
-    const votes = decodeVotes(
-      await run(VOTE_SCRIPT, voteArguments([acquire("foreign"), acquire("odd"), acquire("fine")], terms)),
-      3,
-    );
-    expect(votes?.map(({ kind }) => kind)).toEqual(["faulted", "faulted", "granted"]);
-    for (const key of ["foreign", "odd"])
-      await expect(run(SOLO_SCRIPTS.acquire, soloArguments(acquire(key), terms))).rejects.toThrow();
-    expect(await redis.exists("odd", "{foreign}:fence")).toBe(0);
+    await redis.hset("{strange}:fence", "field", "value");
+    const requests = ["foreign", "odd", "strange", "fine"].map((key) => acquire(key));
+    const votes = decodeVotes(await vote(requests, terms), requests.length);
+    expect(votes?.map(({ kind }) => kind)).toEqual(["faulted", "faulted", "faulted", "granted"]);
+    const [both] = decodeVotes(await vote([acquire("free", "foreign")], terms), 1) ?? [];
+    expect(both).toMatchObject({ kind: "faulted", detail: "the key foreign holds something else" });
+    expect(await redis.exists("odd", "strange", "free")).toBe(0);
+    expect(await redis.type("foreign")).toBe("hash");
+    expect(await redis.type("{strange}:fence")).toBe("hash");
   });
 });
 
@@ -208,7 +209,7 @@ function wordFor(vote: Vote): string {
   return vote.kind === "granted" && vote.woke === true ? "woke" : vote.kind;
 }
 
-const LONE_VOTES = [
+const VOTES = [
   ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
     (reply) => `acquire ${reply}`,
   ),
@@ -219,9 +220,15 @@ const LONE_VOTES = [
   "release woke",
 ];
 
+/** The usual ttl is one that every admission here allows. */
+const USUAL_TTL_MS = 500;
+const NEVER_USUAL = new Set(["acquire ttl-too-long", "extend ttl-too-long"]);
+
 const EVERY_REPLY = [
-  ...LONE_VOTES,
-  ...LONE_VOTES.map((vote) => `lone ${vote}`),
+  ...VOTES,
+  ...["short", "lone"].flatMap((form) =>
+    VOTES.filter((vote) => !NEVER_USUAL.has(vote)).map((vote) => `${form} ${vote}`),
+  ),
   "acquire held, in line",
   ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
     (reply) => `exchange ${reply}`,
@@ -263,7 +270,7 @@ function step(): fc.Arbitrary<Step> {
   );
   const key = fc.constantFrom(["a"], ["b"], ["a", "b"]);
   const holder = fc.constantFrom("x#1", "x#2", "y#1");
-  const ttlMs = fc.constantFrom(1, 500, 1_000, 1_000, 1_000, 2_000);
+  const ttlMs = fc.constantFrom(1, USUAL_TTL_MS, USUAL_TTL_MS, 1_000, 1_000, 2_000);
   const waiter = fc.constantFrom(...PRESENT, ...GONE);
   const bid = fc
     .record({ keys: key, holder, p: offset, tau: offset, ttlMs })

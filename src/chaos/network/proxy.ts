@@ -94,11 +94,11 @@ class FaultProxy implements AsyncDisposable {
   }
 
   /**
-   * Once: the next request that contains one of these words is kept back, or is let through and what comes back is; `caught` is called
+   * Once: the next request that has this mark is kept back, or is let through and what comes back is; `caught` is called
    * then. `flush` lets it go on.
    */
-  catchNext(words: readonly string[], direction: "up" | "down", caught: () => void): void {
-    this.#catch = { words, direction, caught };
+  catchNext(mark: RegExp, direction: "up" | "down", caught: () => void): void {
+    this.#catch = { mark, direction, caught };
   }
 
   /** Does not wait for that request any more. */
@@ -172,8 +172,8 @@ class FaultProxy implements AsyncDisposable {
   }
 
   #watch(bytes: Buffer, link: Link): void {
-    const { words = [], direction, caught } = this.#catch ?? {};
-    if (direction !== undefined && words.some((word) => bytes.includes(word))) {
+    const { mark, direction, caught } = this.#catch ?? {};
+    if (direction !== undefined && mark?.test(bytes.toString("latin1")) === true) {
       this.#catch = undefined;
       this.hold(direction);
       caught?.();
@@ -208,7 +208,7 @@ class FaultProxy implements AsyncDisposable {
 }
 
 interface Catch {
-  readonly words: readonly string[];
+  readonly mark: RegExp;
   readonly direction: "up" | "down";
   readonly caught: () => void;
 }

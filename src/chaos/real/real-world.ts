@@ -2,10 +2,9 @@
  * A world of real processes: Redis servers, clients that know nothing of each other, and, where a scenario breaks the network, a proxy
  * between every client and every server.
  */
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 
 import type { Condition } from "../../history/history.ts";
-import { SOLO_SCRIPTS } from "../../node/redis-scripts.ts";
 import { ResourceState, type ResourceServer, serveResource } from "../client/resource.ts";
 import type { NodeSighting } from "../client/terms.ts";
 import {
@@ -381,11 +380,10 @@ function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`);
 }
 
-/** How a request is told from others on the wire: alone it names its script, and in company itself. */
-function marksOf(request: RequestCue["request"]): string[] {
-  const sha = createHash("sha1").update(SOLO_SCRIPTS[request]).digest("hex");
-  const names = request === "acquire" ? ["acquire", "wait", "exchange"] : [request];
-  return [sha, ...names.map((name) => `\r\n${name}\r\n`)];
+/** How a request is told from others on the wire: by its letter, among those of its call. */
+function marksOf(request: RequestCue["request"]): RegExp {
+  const letters = { acquire: "aAWX", extend: "eE", release: "rR" }[request];
+  return new RegExp(`\\r\\n[aerAWXERL]*[${letters}][aerAWXERL]*\\r\\n`);
 }
 
 function swing(step: (sign: number) => void): NodeJS.Timeout {

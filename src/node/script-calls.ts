@@ -1,0 +1,237 @@
+/**
+ * What the scripts of redis-scripts.ts are asked and answer: requests into arguments, replies into votes. A reply of another shape is
+ * nobody's vote: something between us and Redis made it up.
+ */
+import type { Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
+import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
+import { fenceKey, MARKER_KEY, WAITING_KEY } from "./redis-scripts.ts";
+import { bulk, type Wire, wireOf } from "./resp.ts";
+
+/** A request in the words of VOTE, the same for every node. */
+export interface EncodedRequest {
+  /** What kind of request it is. */
+  readonly letter: string;
+  /** How many lock and fence keys, and the keys. */
+  readonly keyCount: number;
+  readonly keys: string;
+  readonly fieldCount: number;
+  readonly fields: string;
+}
+
+/** `usualTtlMs`: what the call says once for all its requests, so that most of them need not. */
+export function encodeRequest(request: Request, usualTtlMs: number): EncodedRequest {
+  const { keys } = request;
+  const [only] = keys;
+  const isUsual = keys.length === 1 && only !== undefined && isShort(request, usualTtlMs);
+  const letter = isUsual ? request.op.charAt(0) : LETTERS[nameOf(request)];
+  const fields = isUsual ? shortFields(request) : [keys.length, ...longFields(request)];
+  return {
+    letter,
+    keyCount: 2 * keys.length,
+    keys: keys.map((key) => bulk(key) + bulk(fenceKey(key))).join(""),
+    fieldCount: fields.length,
+    fields: fields.map(bulk).join(""),
+  };
+}
+
+/** As the longer forms are called on the wire; the shorter ones have the first letters of their names. */
+const LETTERS = { acquire: "A", wait: "W", exchange: "X", extend: "E", release: "R", leave: "L" } as const;
+
+function nameOf(request: Request): keyof typeof LETTERS {
+  return request.op === "acquire" && request.waiter !== undefined ? "wait" : request.op;
+}
+
+/** With one key, is all that is special about it in its shorter form? */
+function isShort(request: Request, usualTtlMs: number): boolean {
+  switch (request.op) {
+    case "acquire":
+      return request.waiter === undefined && request.ttlMs === usualTtlMs;
+    case "extend":
+      return request.ttlMs === usualTtlMs;
+    case "release":
+      return request.wakes;
+    case "exchange":
+    case "leave":
+      return false;
+  }
+}
+
+function shortFields(request: Request): (string | number)[] {
+  switch (request.op) {
+    case "acquire":
+      return [request.holder, request.proposal, request.tauUs];
+    case "extend":
+      return [request.holder, request.tauUs];
+    case "release":
+      return [request.holder, request.proposal];
+    case "exchange":
+    case "leave":
+      return [];
+  }
+}
+
+function longFields(request: Request): (string | number)[] {
+  switch (request.op) {
+    case "acquire": {
+      const bid = [request.holder, request.proposal, request.tauUs, request.ttlMs];
+      return request.waiter === undefined ? bid : [...bid, request.waiter.id, request.waiter.sinceUs];
+    }
+    case "exchange":
+      return [request.holder, request.proposal, request.tauUs, request.ttlMs, request.from];
+    case "extend":
+      return [request.holder, request.tauUs, request.ttlMs];
+    case "release":
+      return [request.holder, request.proposal, request.wakes ? 1 : 0];
+    case "leave":
+      return [request.waiter];
+  }
+}
+
+/** What all calls to a node begin with, once it is admitted: made once, not with every call. */
+export function callHead(
+  { incarnation, clockWindowMs, leadMs, fenceTtlMs }: NodeTerms,
+  usualTtlMs: number,
+): Wire {
+  return wireOf([incarnation, clockWindowMs * 1_000, leadMs * 1_000, fenceTtlMs, usualTtlMs]);
+}
+
+const CALL_KEYS = wireOf([MARKER_KEY, WAITING_KEY]);
+
+/** One call of VOTE for all of them. */
+export function voteCall(requests: readonly EncodedRequest[], head: Wire): Wire {
+  let [letters, keys, fields] = ["", "", ""];
+  let [keyCount, fieldCount] = [CALL_KEYS.count, 0];
+  for (const request of requests) {
+    letters += request.letter;
+    keys += request.keys;
+    fields += request.fields;
+    keyCount += request.keyCount;
+    fieldCount += request.fieldCount;
+  }
+  return {
+    count: 1 + keyCount + head.count + 1 + fieldCount,
+    text: bulk(keyCount) + CALL_KEYS.text + keys + head.text + bulk(letters) + fields,
+  };
+}
+
+export function admitCall(request: AdmitRequest, terms: NodeTerms): Wire {
+  const { incarnation, maxTtlMs, quarantineMs, tauUs, declared } = request;
+  const window = [terms.clockWindowMs * 1_000, terms.leadMs * 1_000];
+  return wireOf([1, MARKER_KEY, incarnation, maxTtlMs, quarantineMs, ...window, tauUs, declared ? 1 : 0]);
+}
+
+export function inspectCall(keys: readonly string[]): Wire {
+  return wireOf([1 + 2 * keys.length, MARKER_KEY, ...keys.flatMap((key) => [key, fenceKey(key)])]);
+}
+
+/** One vote per request, or undefined where the reply has another shape. */
+export function decodeVotes(reply: unknown, requests: number): Vote[] | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const [nowUs, statuses] = reply as unknown[];
+  if (!isInteger(nowUs) || typeof statuses !== "string" || statuses.length !== requests) return undefined;
+  // Most are granted: one object for all of them.
+  const granted: Vote = { kind: "granted", nowUs };
+  let detail = 2;
+  const votes: Vote[] = [];
+  for (const status of statuses) {
+    if (status === "G") votes.push(granted);
+    else votes.push(decodeStatus(status, DETAILED.has(status) ? reply[detail++] : undefined, nowUs));
+  }
+  return votes;
+}
+
+const DETAILED: ReadonlySet<string> = new Set(["H", "S", "Q", "T", "X", "E"]);
+
+function decodeStatus(status: string, detail: unknown, nowUs: number): Vote {
+  if (status === "W") return { kind: "granted", nowUs, woke: true };
+  if (status === "E") return { kind: "faulted", reason: "error", detail: String(detail), sent: true };
+  const refusal = decodeRefusal(status, detail);
+  return refusal === undefined ? malformed([status, detail]) : { kind: "refused", nowUs, ...refusal };
+}
+
+function decodeRefusal(status: string, detail: unknown): Refusal | undefined {
+  switch (status) {
+    case "H":
+      return decodeHeld(detail);
+    case "S":
+      return isInteger(detail) ? { reason: "stale", fence: detail } : undefined;
+    case "C":
+      return { reason: "clock" };
+    case "U":
+      return { reason: "unadmitted" };
+    case "Q":
+      return isInteger(detail) ? { reason: "quarantined", untilUs: detail } : undefined;
+    case "T":
+      return isInteger(detail) ? { reason: "ttl-too-long", maxTtlMs: detail } : undefined;
+    case "X":
+      return decodeMissing(detail);
+    default:
+      return undefined;
+  }
+}
+
+function decodeHeld(detail: unknown): Refusal | undefined {
+  if (!Array.isArray(detail)) return undefined;
+  const [key, holder, remainingMs, fence, ahead] = detail as unknown[];
+  if (!isInteger(key) || typeof holder !== "string" || !isInteger(remainingMs) || !isInteger(fence))
+    return undefined;
+  const place = isInteger(ahead) && ahead >= 0 ? { ahead } : undefined;
+  return { reason: "held", key, holder, remainingMs, fence, ...place };
+}
+
+function decodeMissing(detail: unknown): Refusal | undefined {
+  const [key, holder] = Array.isArray(detail) ? (detail as unknown[]) : [];
+  return isInteger(key)
+    ? { reason: "missing", key, holder: typeof holder === "string" ? holder : undefined }
+    : undefined;
+}
+
+export function decodeAdmission(reply: unknown, incarnation: string): Admission | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const [nowUs, code, first, second, third] = reply as unknown[];
+  if (!isInteger(nowUs)) return undefined;
+  if (code === "U") return { kind: "other-incarnation", nowUs };
+  if (code === "C") return { kind: "clock", nowUs };
+  if (code === "T" && isInteger(first)) return { kind: "ttl-too-short", nowUs, maxTtlMs: first };
+  if (code !== "A" || !isInteger(first) || !isInteger(second) || !isInteger(third)) return undefined;
+  return { kind: "admitted", nowUs, marker: { incarnation, untilUs: first, floor: second, maxTtlMs: third } };
+}
+
+export function decodeSighting(reply: unknown): Sighting | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const [nowUs, marker, ...keys] = reply as unknown[];
+  if (!isInteger(nowUs)) return undefined;
+  return { nowUs, marker: decodeMarker(marker), keys: keys.map(decodeKey) };
+}
+
+/** HMGET's answer; undefined where the marker is absent or not one of ours. */
+export function decodeMarker(fields: unknown): Marker | undefined {
+  if (!Array.isArray(fields)) return undefined;
+  const [incarnation, untilUs, floor, maxTtlMs] = fields as unknown[];
+  const marker = { untilUs: Number(untilUs), floor: Number(floor), maxTtlMs: Number(maxTtlMs) };
+  return typeof incarnation === "string" && Object.values(marker).every(isInteger)
+    ? { incarnation, ...marker }
+    : undefined;
+}
+
+function decodeKey(entry: unknown): Sighting["keys"][number] {
+  const [holder, remainingMs, fence] = Array.isArray(entry) ? (entry as unknown[]) : [];
+  return {
+    holder: typeof holder === "string" ? holder : undefined,
+    remainingMs: Math.max(0, Number(remainingMs) || 0),
+    fence: Number(fence) || 0,
+  };
+}
+
+function malformed(status: unknown): Faulted {
+  return {
+    kind: "faulted",
+    reason: "error",
+    detail: `unexpected reply ${JSON.stringify(status)?.slice(0, 80)}`,
+    sent: true,
+  };
+}
+
+function isInteger(value: unknown): value is number {
+  return Number.isSafeInteger(value);
+}
