@@ -80,7 +80,7 @@ function admitCall([
 /** The usual ttl, a letter for every request, and their fields. */
 function requestsOf(keys: readonly string[], [usualTtlMs, letters, ...fields]: Arguments): Request[] {
   let [key, at] = [0, 0];
-  return [...String(letters)].map((letter) => {
+  return Array.from(String(letters), (letter) => {
     const isShort = letter === letter.toLowerCase();
     const count = isShort ? 1 : Number(fields[at++]);
     const take = fields.slice(at, at + (FIELDS[letter] ?? 0));
