@@ -284,7 +284,7 @@ export class Acquirer {
   /** The decision is made; nodes about to answer get a moment, since their answers are what a person will want to read. */
   async #lastWords({ complete, roundTripMs }: Denial): Promise<void> {
     const patience = new Latch(this.#context.clock, 2 * roundTripMs + STRAGGLERS_MS);
-    await Promise.race([complete, patience.settled]);
+    await Promise.race([complete(), patience.settled]);
     patience.settle();
   }
 

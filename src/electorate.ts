@@ -18,16 +18,15 @@ export interface Poll {
 
 export interface Ballot {
   readonly won: boolean;
-  /** By node: its vote when the verdict fell; undefined where none had come, or none was asked. */
+  /**
+   * By node: its vote; undefined where none has come, or none was asked. What the verdict was based on when it falls; votes that come after
+   * it are put in too, for reports, so that decisions must be made at once.
+   */
   readonly votes: readonly (Vote | undefined)[];
-  /** The same, with the votes that came after the verdict: grows until `complete`. For reports, never for decisions. */
-  readonly heard: readonly (Vote | undefined)[];
-  /** Settles when every node that was asked has voted, which a hung one may never do. */
-  readonly complete: Promise<void>;
-  /** By node: ms from question to vote. */
-  readonly latenciesMs: readonly (number | undefined)[];
   /** By node: whether the question was put. */
   readonly asked: readonly boolean[];
+  /** Settles when every node that was asked has voted, which a hung one may never do. */
+  complete(): Promise<void>;
 }
 
 export interface Electorate {

@@ -61,7 +61,7 @@ export interface Grant {
   readonly claim: Claim;
   readonly reports: () => NodeReport[];
   /** Settles when every node that was asked has answered, which a hung one may never do. */
-  readonly complete: Promise<void>;
+  complete(): Promise<void>;
 }
 
 export interface Denial {
@@ -76,7 +76,7 @@ export interface Denial {
   /** What each node said, answers that came after the decision included. */
   readonly reports: () => NodeReport[];
   /** Settles when every node that was asked has answered, which a hung one may never do. */
-  readonly complete: Promise<void>;
+  complete(): Promise<void>;
 }
 
 export type Renewal =

@@ -88,7 +88,7 @@ export class Locker implements AsyncDisposable {
       this.#clock.close();
       throw error;
     }
-    this.#electorate = createElectorate(settings, this.#fleet, this.#clock, nodeTime);
+    this.#electorate = createElectorate(settings, this.#fleet, this.#clock);
     this.#acquirer = this.#createAcquirer(environment, nodeTime, proposals);
   }
 
@@ -301,15 +301,10 @@ function checkAtLeast(option: string, value: number, least: number): number {
   return value;
 }
 
-function createElectorate(
-  { mode }: Settings,
-  { nodes }: Fleet,
-  clock: Clock,
-  nodeTime: NodeTime,
-): Electorate {
+function createElectorate({ mode }: Settings, { nodes }: Fleet, clock: Clock): Electorate {
   const [only] = nodes;
-  if (mode === "quorum" || only === undefined) return new Quorum({ nodes, clock, nodeTime });
-  return new Single(only, clock, nodeTime);
+  if (mode === "quorum" || only === undefined) return new Quorum({ nodes, clock });
+  return new Single(only, clock);
 }
 
 function createFleet(
@@ -320,7 +315,10 @@ function createFleet(
   proposals: Proposals,
   events: Events,
 ): Fleet {
-  if (settings.mode === "memory") return new MemoryFleet(processMemory(settings.fenceTtlMs));
+  if (settings.mode === "memory") {
+    const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
+    return new MemoryFleet(processMemory(settings.fenceTtlMs), toldTime);
+  }
   const { nodeTimeoutMs, connectTimeoutMs } = settings;
   const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);
   return new RedisFleet(

@@ -3,6 +3,7 @@
  * counted, and who waits for what between attempts, is not known here.
  */
 import type { Instant } from "../clock/clock.ts";
+import type { Ballot } from "../electorate.ts";
 import { validityMs } from "../clock/validity.ts";
 import type { AttemptRequest, Denial, Grant, Grantor, HandOver } from "../grantor.ts";
 import type { Request, Waiter } from "../node/lock-node.ts";
@@ -19,25 +20,29 @@ export class ProtocolGrantor implements Grantor, Exchanger {
   }
 
   /** One attempt; a second one at once where the nodes only asked for a larger token (C6). */
-  async attempt(request: AttemptRequest, from?: ProtocolClaim): Promise<Grant | Denial> {
-    const first = await this.#attemptOnce(request, from);
-    return first.kind === "denied" && first.why === "stale" ? this.#attemptOnce(request, from) : first;
+  attempt(request: AttemptRequest): Promise<Grant | Denial> {
+    return this.#attempt(request, undefined, true);
   }
 
   /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */
   async exchange(from: ProtocolClaim, request: AttemptRequest): Promise<HandOver> {
     const { clock, rules } = this.#context;
     const releaseBy = clock.glance() + rules.nodeTimeoutMs;
-    const outcome = await this.attempt(request, from);
+    const outcome = await this.#attempt(request, from, true);
     const report =
       outcome.kind === "granted"
-        ? from.givenOn(outcome.complete)
+        ? from.givenOn(outcome.complete())
         : await from.release(Math.max(0, releaseBy - clock.glance()));
     return { outcome, report };
   }
 
-  async #attemptOnce(attempt: AttemptRequest, from?: ProtocolClaim): Promise<Grant | Denial> {
-    const { keys, owner, ttlMs, minValidityMs, gated } = attempt;
+  /** As few promises as can be: this is where every acquire goes through. */
+  #attempt(
+    attempt: AttemptRequest,
+    from: ProtocolClaim | undefined,
+    mayRepeat: boolean,
+  ): Promise<Grant | Denial> {
+    const { keys, owner, ttlMs } = attempt;
     const { clock, entropy, electorate, proposals, rules } = this.#context;
     const t0 = clock.now(); // C1: before the first byte
     const tau = tauUs(this.#context, t0);
@@ -50,20 +55,28 @@ export class ProtocolGrantor implements Grantor, Exchanger {
         ? { op: "acquire", ...bid, waiter: waiterOf(attempt, t0, tau) }
         : { op: "exchange", ...bid, from: from.holder };
     const claim = new ProtocolClaim(this.#context, this, keys, holder, proposal);
-
-    const ballot = await electorate.poll({
+    const polled = electorate.poll({
       request: () => request,
       timeoutMs: Math.min(rules.nodeTimeoutMs, validityMs(ttlMs, rules)),
-      gated,
+      gated: attempt.gated,
       late: (index, vote) => {
         claim.hear(index, vote);
         from?.hearExchange(index, vote);
       },
     });
-    claim.found(ballot, t0, ttlMs);
-    ballot.votes.forEach((vote, index) => vote && from?.hearExchange(index, vote));
+    return polled.then((ballot) => {
+      claim.found(ballot, t0, ttlMs);
+      if (from !== undefined) ballot.votes.forEach((vote, index) => vote && from.hearExchange(index, vote));
+      const outcome = this.#judge(ballot, claim, attempt);
+      const isStale = outcome.kind === "denied" && outcome.why === "stale";
+      return isStale && mayRepeat ? this.#attempt(attempt, from, false) : outcome;
+    });
+  }
+
+  #judge(ballot: Ballot, claim: ProtocolClaim, { keys, minValidityMs }: AttemptRequest): Grant | Denial {
+    const { clock, electorate } = this.#context;
     const reports = () => reportsOf(electorate.nodes, ballot, keys);
-    const { complete } = ballot;
+    const complete = () => ballot.complete();
     // C4: the clock again, after the q-th reply. Replies that took as long as the lock must not be returned as one.
     const isWorthwhile = claim.validUntil - clock.now() >= minValidityMs;
     if (ballot.won && isWorthwhile) return { kind: "granted", claim, reports, complete };

@@ -9,7 +9,9 @@ export function classify(
   ballot: Ballot,
   quorum: number,
 ): Pick<Denial, "why" | "freeInMs" | "roundTripMs" | "ahead"> {
-  const latencies = ballot.latenciesMs.filter((latency) => latency !== undefined);
+  const latencies = ballot.votes.flatMap((vote) =>
+    vote === undefined || vote.kind === "faulted" || vote.tookMs === undefined ? [] : [vote.tookMs],
+  );
   return {
     why: reasonOf(ballot, quorum),
     freeInMs: freeInMs(ballot, quorum),

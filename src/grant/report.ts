@@ -5,23 +5,12 @@ import type { LockNode, Refused, Vote } from "../node/lock-node.ts";
 
 export function reportsOf(nodes: readonly LockNode[], ballot: Ballot, keys: readonly string[]): NodeReport[] {
   return nodes.map((node, index) =>
-    reportOf(
-      node.name,
-      ballot.votes[index] ?? ballot.heard[index],
-      ballot.latenciesMs[index],
-      ballot.asked[index] === true,
-      keys,
-    ),
+    reportOf(node.name, ballot.votes[index], ballot.asked[index] === true, keys),
   );
 }
 
-function reportOf(
-  node: string,
-  vote: Vote | undefined,
-  latencyMs: number | undefined,
-  asked: boolean,
-  keys: readonly string[],
-): NodeReport {
+function reportOf(node: string, vote: Vote | undefined, asked: boolean, keys: readonly string[]): NodeReport {
+  const latencyMs = vote === undefined || vote.kind === "faulted" ? undefined : vote.tookMs;
   if (vote === undefined) {
     const detail = asked ? "had not answered when the others had decided" : "was not asked";
     return { node, verdict: "unanswered", reason: asked ? "pending" : "not-asked", detail, latencyMs };

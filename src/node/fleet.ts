@@ -12,7 +12,7 @@ import type { Connect, ConnectionTimes, Listen, NodeInput } from "./connection.t
 import { type Introduction, objection } from "./introduction.ts";
 import type { Fleet, FleetNodeState, Request } from "./lock-node.ts";
 import type { Admission } from "./node-state.ts";
-import { type Reach, RedisNode } from "./redis-node.ts";
+import { type Reach, RedisNode, type RedisNodeEvents } from "./redis-node.ts";
 import { type EncodedRequest, encodeRequest } from "./script-calls.ts";
 
 export interface FleetTerms extends ValidityRules {
@@ -70,7 +70,12 @@ export class RedisFleet implements Fleet {
       leadMs: leadMs(terms.clockWindowMs),
       fenceTtlMs: terms.fenceTtlMs,
     };
-    const nodeEvents = { met: this.#met.bind(this), changed: () => this.#changed() };
+    const nodeEvents: RedisNodeEvents = {
+      toldTime: (node, nowUs, askedAt, answeredAt) =>
+        nodeTime.observe(this.nodes.indexOf(node), nowUs, askedAt, answeredAt),
+      met: this.#met.bind(this),
+      changed: () => this.#changed(),
+    };
     this.nodes = inputs.map((input) => {
       const reach: Reach = {
         connect: (connectionEvents) => terms.connect(input, terms.times, clock, connectionEvents),

@@ -69,11 +69,17 @@ export type Vote = Granted | Refused | Faulted;
 interface Granted {
   readonly kind: "granted";
   readonly nowUs: number;
+  /** From the question's departure to the answer; undefined where nothing travelled. */
+  readonly tookMs?: number;
   /** Of a release: somebody who waits was told of it. */
   readonly woke?: true;
 }
 
-export type Refused = { readonly kind: "refused"; readonly nowUs: number } & Refusal;
+export type Refused = {
+  readonly kind: "refused";
+  readonly nowUs: number;
+  readonly tookMs?: number;
+} & Refusal;
 
 export type Refusal =
   /** N6: somebody else holds `keys[key]`. `fence` is the largest token accepted so far. */

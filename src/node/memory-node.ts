@@ -22,11 +22,7 @@ const SWEEP_EVERY_REQUESTS = 10_000;
 /** One incarnation for the life of the process: this memory is lost with everybody who used it. */
 const INCARNATION = "memory:1";
 
-export class MemoryNode implements LockNode {
-  readonly name = "memory";
-  readonly identity = "memory";
-  readonly isHealthy = true;
-  readonly isListening = true;
+export class MemoryNode {
   readonly #listeners = new Map<string, (key: string) => void>();
   readonly #state = new NodeState(INCARNATION, undefined, (waiter, key) => this.#tell(waiter, key));
   readonly #nowUs: () => number;
@@ -52,10 +48,6 @@ export class MemoryNode implements LockNode {
     queueMicrotask(() => reply(this.#state.apply(request, this.#terms, this.#nowUs())));
   }
 
-  undo(request: ReleaseRequest, _until: Instant, reply: (vote: Vote) => void): void {
-    this.ask(request, reply);
-  }
-
   inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
     queueMicrotask(() => reply(this.#state.inspect(keys, this.#nowUs())));
   }
@@ -76,12 +68,50 @@ export class MemoryNode implements LockNode {
   }
 }
 
+/** What one locker sees of the memory it shares: its time is learnt from every answer, as that of a server is. */
+class SharedMemory implements LockNode {
+  readonly name = "memory";
+  readonly identity = "memory";
+  readonly isHealthy = true;
+  readonly isListening = true;
+  readonly #node: MemoryNode;
+  readonly #toldTime: (nowUs: number) => void;
+
+  constructor(node: MemoryNode, toldTime: (nowUs: number) => void) {
+    this.#node = node;
+    this.#toldTime = toldTime;
+  }
+
+  ask(request: Request, reply: (vote: Vote) => void): void {
+    this.#node.ask(request, (vote) => {
+      if (vote.kind !== "faulted") this.#toldTime(vote.nowUs);
+      reply(vote);
+    });
+  }
+
+  undo(request: ReleaseRequest, _until: Instant, reply: (vote: Vote) => void): void {
+    this.ask(request, reply);
+  }
+
+  inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
+    this.#node.inspect(keys, reply);
+  }
+
+  listen(waiter: string, heard: (key: string) => void, ready: () => void): void {
+    this.#node.listen(waiter, heard, ready);
+  }
+
+  deafen(waiter: string): void {
+    this.#node.deafen(waiter);
+  }
+}
+
 /** A fleet of one memory node: always open, never in quarantine. */
 export class MemoryFleet implements Fleet {
   readonly nodes: readonly LockNode[];
 
-  constructor(node: MemoryNode) {
-    this.nodes = [node];
+  constructor(node: MemoryNode, toldTime: (nowUs: number) => void) {
+    this.nodes = [new SharedMemory(node, toldTime)];
   }
 
   opened(): Promise<void> {

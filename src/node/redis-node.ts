@@ -34,6 +34,8 @@ export type Acquaintance =
   | { readonly kind: "admitted"; readonly met: Introduction; readonly marker: Marker };
 
 export interface RedisNodeEvents {
+  /** It told its time, in an answer to what was asked at `askedAt`. */
+  toldTime(node: RedisNode, nowUs: number, askedAt: Instant, answeredAt: Instant): void;
   /** It introduced itself, for the first time on a connection or again. */
   met(node: RedisNode, met: Introduction): void;
   changed(node: RedisNode): void;
@@ -211,12 +213,16 @@ export class RedisNode implements LockNode {
     const fail = (fault: Faulted) => answer(requests.map(() => fault));
     if (!this.#connection.isReady) return queueMicrotask(() => fail(this.#unreachable()));
     const [lone] = requests;
+    const askedAt = this.#clock.glance();
     this.#run(
       (requests.length === 1 && lone !== undefined && LONE.get(lone.letter)) || VOTE,
       voteCall(requests, this.#callHead),
       (reply) => {
-        const votes = decodeVotes(reply, requests.length);
-        if (votes === undefined) return fail(oddReply(reply));
+        const at = this.#clock.glance();
+        const found = decodeVotes(reply, requests.length, at - askedAt);
+        if (found === undefined) return fail(oddReply(reply));
+        const { votes, nowUs } = found;
+        this.#events.toldTime(this, nowUs, askedAt, at);
         if (votes.some(showsOtherMemory)) this.meet();
         answer(votes);
       },

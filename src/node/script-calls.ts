@@ -21,16 +21,18 @@ export interface EncodedRequest {
 /** `usualTtlMs`: what the call says once for all its requests, so that most of them need not. */
 export function encodeRequest(request: Request, usualTtlMs: number): EncodedRequest {
   const { keys } = request;
-  const [only] = keys;
-  const isUsual = keys.length === 1 && only !== undefined && isShort(request, usualTtlMs);
-  const letter = isUsual ? request.op.charAt(0) : LETTERS[nameOf(request)];
+  const isUsual = keys.length === 1 && isShort(request, usualTtlMs);
+  let words = "";
+  for (const key of keys) words += bulk(key) + bulk(fenceKey(key));
   const fields = isUsual ? shortFields(request) : [keys.length, ...longFields(request)];
+  let fieldWords = "";
+  for (const field of fields) fieldWords += bulk(field);
   return {
-    letter,
+    letter: isUsual ? request.op.charAt(0) : LETTERS[nameOf(request)],
     keyCount: 2 * keys.length,
-    keys: keys.map((key) => bulk(key) + bulk(fenceKey(key))).join(""),
+    keys: words,
     fieldCount: fields.length,
-    fields: fields.map(bulk).join(""),
+    fields: fieldWords,
   };
 }
 
@@ -41,7 +43,7 @@ function nameOf(request: Request): keyof typeof LETTERS {
   return request.op === "acquire" && request.waiter !== undefined ? "wait" : request.op;
 }
 
-/** With one key, is all that is special about it in its shorter form? */
+/** With one key, is there nothing special about it that its shorter form could not say? */
 function isShort(request: Request, usualTtlMs: number): boolean {
   switch (request.op) {
     case "acquire":
@@ -50,25 +52,17 @@ function isShort(request: Request, usualTtlMs: number): boolean {
       return request.ttlMs === usualTtlMs;
     case "release":
       return request.wakes;
-    case "exchange":
-    case "leave":
+    default:
       return false;
   }
 }
 
 function shortFields(request: Request): (string | number)[] {
-  switch (request.op) {
-    case "acquire":
-      return [request.holder, request.proposal, request.tauUs];
-    case "extend":
-      return [request.holder, request.tauUs];
-    case "release":
-      return [request.holder, request.proposal];
-    case "exchange":
-    case "leave":
-      return [];
-  }
+  return longFields(request).slice(0, SHORT_FIELDS[request.op]);
 }
+
+/** The shorter form leaves out what comes after these. */
+const SHORT_FIELDS = { acquire: 3, exchange: 0, extend: 2, release: 2, leave: 0 } as const;
 
 function longFields(request: Request): (string | number)[] {
   switch (request.op) {
@@ -124,29 +118,43 @@ export function inspectCall(keys: readonly string[]): Wire {
   return wireOf([1 + 2 * keys.length, MARKER_KEY, ...keys.flatMap((key) => [key, fenceKey(key)])]);
 }
 
-/** One vote per request, or undefined where the reply has another shape. */
-export function decodeVotes(reply: unknown, requests: number): Vote[] | undefined {
+export interface Votes {
+  readonly nowUs: number;
+  /** One for every request. */
+  readonly votes: readonly Vote[];
+}
+
+/** Undefined where the reply has another shape. `tookMs`: how long it was on its way. */
+export function decodeVotes(reply: unknown, requests: number, tookMs?: number): Votes | undefined {
   if (!Array.isArray(reply)) return undefined;
-  const [nowUs, statuses] = reply as unknown[];
+  const [nowUs, statuses, ...details] = reply as unknown[];
   if (!isInteger(nowUs) || typeof statuses !== "string" || statuses.length !== requests) return undefined;
+  const when = tookMs === undefined ? { nowUs } : { nowUs, tookMs };
   // Most are granted: one object for all of them.
-  const granted: Vote = { kind: "granted", nowUs };
-  let detail = 2;
-  const votes: Vote[] = [];
-  for (const status of statuses) {
-    if (status === "G") votes.push(granted);
-    else votes.push(decodeStatus(status, DETAILED.has(status) ? reply[detail++] : undefined, nowUs));
+  const granted: Vote = { kind: "granted", ...when };
+  const votes: Vote[] = Array(requests).fill(granted);
+  if (details.length === 0 && !/[^G]/.test(statuses)) return { nowUs, votes };
+  let detail = 0;
+  for (let index = 0; index < requests; index++) {
+    const status = statuses.charAt(index);
+    if (status !== "G")
+      votes[index] = decodeStatus(status, DETAILED.has(status) ? details[detail++] : undefined, when);
   }
-  return votes;
+  return { nowUs, votes };
 }
 
 const DETAILED: ReadonlySet<string> = new Set(["H", "S", "Q", "T", "X", "E"]);
 
-function decodeStatus(status: string, detail: unknown, nowUs: number): Vote {
-  if (status === "W") return { kind: "granted", nowUs, woke: true };
+interface When {
+  readonly nowUs: number;
+  readonly tookMs?: number;
+}
+
+function decodeStatus(status: string, detail: unknown, when: When): Vote {
+  if (status === "W") return { kind: "granted", ...when, woke: true };
   if (status === "E") return { kind: "faulted", reason: "error", detail: String(detail), sent: true };
   const refusal = decodeRefusal(status, detail);
-  return refusal === undefined ? malformed([status, detail]) : { kind: "refused", nowUs, ...refusal };
+  return refusal === undefined ? malformed([status, detail]) : { kind: "refused", ...when, ...refusal };
 }
 
 function decodeRefusal(status: string, detail: unknown): Refusal | undefined {

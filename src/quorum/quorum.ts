@@ -22,10 +22,11 @@ export class Quorum implements Electorate {
   }
 
   poll(poll: Poll): Promise<Ballot> {
-    const round = new Round(this.#context, poll);
-    if (poll.gated === true) askThroughGate(round, this.#gateOrder());
-    else round.askAll();
-    return round.ballot;
+    return new Promise((settle) => {
+      const round = new Round(this.#context, poll, settle);
+      if (poll.gated === true) askThroughGate(round, this.#gateOrder());
+      else round.askAll();
+    });
   }
 
   /** Healthy nodes, in an order that all clients of these servers share, whatever order they configured. */
