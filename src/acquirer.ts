@@ -82,6 +82,8 @@ type Outcome =
   /** Its time was over before its turn came. */
   | { readonly kind: "queued"; readonly before: readonly Contender[] };
 
+type Denied = Exclude<Outcome, { readonly kind: "granted" }>;
+
 /** A lock goes from hand to hand in one process so often, or for so long, and then is free for all others. */
 const HAND_OVERS_MAX = 32;
 const TENURE_MS_MAX = 100;
@@ -95,8 +97,10 @@ export class Acquirer {
   readonly #courtesy: Courtesy;
   readonly #wakeups: Wakeups;
   readonly #leases = new Set<Lease>();
-  /** Calls that are at the nodes now; to be waited for when all ends. */
-  readonly #trying = new Set<Promise<unknown>>();
+  readonly #ended = (lease: Lease): void => void this.#leases.delete(lease);
+  /** Calls that have not settled; to be waited for when all ends. */
+  #calls = 0;
+  #allSettled: () => void = () => {};
 
   constructor(context: AcquirerContext) {
     const { clock, heralds, quorum, listeningIdleMs: idleMs } = context;
@@ -126,22 +130,27 @@ export class Acquirer {
 
   /** Gives back all leases, once what was under way has ended. */
   async close(): Promise<void> {
-    await Promise.allSettled(this.#trying);
+    if (this.#calls > 0) await new Promise<void>((resolve) => (this.#allSettled = resolve));
     await Promise.all([...this.#leases].map((lease) => lease.close()));
     this.#wakeups.close();
   }
 
-  async #attempt(job: Job, began: Instant): Promise<Lease | Exclude<Outcome, { readonly kind: "granted" }>> {
+  async #attempt(job: Job, began: Instant): Promise<Lease | Denied> {
     const contender: Contender = { job };
     const place = this.#placeFor(contender);
+    this.#calls++;
+    let lease: Lease | undefined;
     try {
-      const outcome = await this.#outcome(contender, place, began);
-      if (outcome.kind === "granted") return this.#take(outcome, contender, place, began);
-      place?.leave();
-      return outcome;
-    } catch (error) {
-      place?.leave();
-      throw error;
+      const isFirst = place === undefined || place.isFirst;
+      const outcome = isFirst
+        ? await this.#try(contender, began)
+        : await this.#queue(contender, place, began);
+      if (outcome.kind !== "granted") return outcome;
+      lease = await this.#take(outcome, contender, place, began);
+      return lease;
+    } finally {
+      if (lease === undefined) place?.leave();
+      if (--this.#calls === 0) this.#allSettled();
     }
   }
 
@@ -156,23 +165,14 @@ export class Acquirer {
     return this.#turnstile.join(nodeKeys, contender);
   }
 
-  async #outcome(contender: Contender, place: Spot | undefined, began: Instant): Promise<Outcome> {
+  /** In line, until it is the first or has what it waits for. */
+  async #queue(contender: Contender, place: Spot, began: Instant): Promise<Outcome> {
     const { clock, closing } = this.#context;
-    const { job } = contender;
-    const patience = { deadline: began + job.waitMs, signal: job.signal, closing };
-    const turn = place === undefined ? "first" : await place.turn(patience, clock);
-    if (turn === "late") return { kind: "queued", before: place?.before().map((each) => each.job) ?? [] };
-    if (turn !== "first") return { kind: "granted", attempts: 1, ...turn.handed };
-    return this.#counted(this.#try(contender, began));
-  }
-
-  async #counted<T>(trying: Promise<T>): Promise<T> {
-    this.#trying.add(trying);
-    try {
-      return await trying;
-    } finally {
-      this.#trying.delete(trying);
-    }
+    const { waitMs, signal } = contender.job;
+    const turn = await place.turn({ deadline: began + waitMs, signal, closing }, clock);
+    if (turn === "late") return { kind: "queued", before: place.before().map((each) => each.job) };
+    if (turn === "first") return this.#try(contender, began);
+    return { kind: "granted", attempts: 1, ...turn.handed };
   }
 
   /** At the nodes, until it is granted or the time is over. */
@@ -206,40 +206,34 @@ export class Acquirer {
     contender: Contender,
     place: Spot | undefined,
     began: Instant,
-  ): Lease {
-    const { closing } = this.#context;
-    if (closing.aborted || contender.job.signal?.aborted === true) {
-      void this.#counted(grant.claim.release());
-      contender.job.signal?.throwIfAborted();
-      throw new LockerClosedError();
-    }
-    const lease = this.#handOut(grant, contender.job, place, tenure);
+  ): Lease | Promise<never> {
+    const { job } = contender;
+    if (this.#context.closing.aborted || job.signal?.aborted === true) return this.#refuse(grant, job);
+    const { quorum, checkTtl, clock, events } = this.#context;
+    const { keys, owner, autoExtend, maxHoldMs } = job;
+    const { claim } = grant;
+    const terms = {
+      keys,
+      owner,
+      autoExtend,
+      maxHoldMs,
+      quorum,
+      checkTtl,
+      giveBack: () => this.#giveBack(claim, place, tenure),
+      lost: () => place?.leave(),
+      ended: this.#ended,
+    };
+    const lease = new Lease(claim, terms, clock, events);
     contender.lease = lease;
-    this.#tellAcquired(lease, grant, attempts, began);
+    this.#leases.add(lease);
+    if (events.isHeard) this.#tellAcquired(lease, grant, attempts, began);
     return lease;
   }
 
-  #handOut({ claim }: Grant, job: Job, place: Spot | undefined, tenure: Tenure): Lease {
-    const { quorum, checkTtl, clock, events } = this.#context;
-    const { keys, owner, autoExtend, maxHoldMs } = job;
-    const lease = new Lease(
-      claim,
-      {
-        keys,
-        owner,
-        autoExtend,
-        maxHoldMs,
-        quorum,
-        checkTtl,
-        giveBack: () => this.#giveBack(claim, place, tenure),
-        lost: () => place?.leave(),
-        ended: (ended) => this.#leases.delete(ended),
-      },
-      clock,
-      events,
-    );
-    this.#leases.add(lease);
-    return lease;
+  async #refuse({ claim }: Grant, { signal }: Job): Promise<never> {
+    await claim.release();
+    signal?.throwIfAborted();
+    throw new LockerClosedError();
   }
 
   /** Hands it on to the next in line, where there is one that can take it and this process has not had it for too long. */
@@ -262,11 +256,7 @@ export class Acquirer {
     return report;
   }
 
-  async #failure(
-    outcome: Exclude<Outcome, { readonly kind: "granted" }>,
-    job: Job,
-    began: Instant,
-  ): Promise<Error & { readonly code: string }> {
+  async #failure(outcome: Denied, job: Job, began: Instant): Promise<Error & { readonly code: string }> {
     const denial = outcome.kind === "denied" ? outcome.denial : undefined;
     if (denial !== undefined) await this.#lastWords(denial);
     const { closing, clock } = this.#context;

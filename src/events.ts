@@ -84,8 +84,13 @@ export class Events {
     this.#observer = observer;
   }
 
+  /** Whether there is any use in making events. */
+  get isHeard(): boolean {
+    return this.#observer !== undefined || this.#channel.hasSubscribers;
+  }
+
   emit(make: () => HoldfastEvent): void {
-    if (this.#observer === undefined && !this.#channel.hasSubscribers) return;
+    if (!this.isHeard) return;
     const event = make();
     this.#channel.publish(event);
     try {

@@ -100,7 +100,7 @@ export class Locker implements AsyncDisposable {
   async acquire(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Lease> {
     const job = this.#job(keys, options, { once: false, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
-    await this.#prepare(job, began);
+    if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
     return this.#acquirer.acquire(job, began);
   }
 
@@ -114,7 +114,7 @@ export class Locker implements AsyncDisposable {
   ): Promise<Lease | undefined> {
     const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
-    await this.#prepare(job, began);
+    if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
     return this.#acquirer.tryAcquire(job, began);
   }
 
@@ -138,7 +138,7 @@ export class Locker implements AsyncDisposable {
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
     const began = this.#clock.glance();
-    await this.#prepare(job, began);
+    if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
     return runBody(await this.#acquirer.acquire(job, began), body);
   }
 
@@ -192,10 +192,10 @@ export class Locker implements AsyncDisposable {
     this.#clock.close();
   }
 
-  async #prepare({ signal, waitMs }: Job, began: number): Promise<void> {
+  #isReadyFor({ signal }: Job): boolean {
     this.#refuseClosed();
     signal?.throwIfAborted();
-    if (!this.#isOpen) await this.#opened(began + waitMs, signal);
+    return this.#isOpen;
   }
 
   /** Waits for the fleet's first chance, within the deadline; a configuration that cannot work is thrown. */
@@ -245,7 +245,8 @@ export class Locker implements AsyncDisposable {
   }
 
   #nodeKeys(keys: readonly string[]): readonly string[] {
-    return keys.map((key) => this.#settings.keyPrefix + key);
+    const { keyPrefix } = this.#settings;
+    return keyPrefix === "" ? keys : keys.map((key) => keyPrefix + key);
   }
 
   #createAcquirer({ entropy }: Environment, nodeTime: NodeTime, proposals: Proposals): Acquirer {

@@ -191,6 +191,10 @@ export function checkOwner(owner: unknown): string {
 
 /** The keys of one lock, each once. Two names of one key on the nodes, or a key of ours, would be a lock that excludes nobody. */
 export function checkKeys(keys: unknown, prefix: string): readonly string[] {
+  if (typeof keys === "string") {
+    checkKey(keys, prefix);
+    return [keys];
+  }
   const list: readonly unknown[] = Array.isArray(keys) ? keys : [keys];
   if (list.length === 0 || list.length > KEYS_MAX)
     throw new OptionRangeError("keys", `be 1 to ${KEYS_MAX} keys`, list.length);

@@ -41,7 +41,8 @@ const RECHECK_MS = 1_000;
 export class SystemClock implements Clock {
   readonly #source: ClockSource;
   readonly #onJump: (jumpMs: number) => void;
-  readonly #queue = new TimerQueue();
+  /** An empty queue must not keep the process alive; the alarm itself stays set, since the next timer will want one. */
+  readonly #queue = new TimerQueue(() => this.#alarm?.hold(false));
   readonly #wall = new JumpDetector(WALL_NOISE_MS);
   readonly #boot = new JumpDetector(BOOT_NOISE_MS);
   #ahead = 0;
@@ -77,7 +78,7 @@ export class SystemClock implements Clock {
   at(instant: Instant, run: () => void): Timer {
     const timer = this.#queue.add(instant, run);
     this.#arm();
-    return { cancel: () => this.#cancel(timer) };
+    return timer;
   }
 
   /** Forgets all timers and closes the descriptor; the clock can still be read. */
@@ -106,12 +107,6 @@ export class SystemClock implements Clock {
       if (tries === 1 || this.#source.monotonicMs() - monotonicMs < 1)
         return this.#boot.jump(bootMs - monotonicMs);
     }
-  }
-
-  #cancel(timer: Timer): void {
-    timer.cancel();
-    // An empty queue must not keep the process alive; the alarm itself stays set, since the next timer will want one.
-    if (this.#queue.size === 0) this.#alarm?.hold(false);
   }
 
   #arm(): void {

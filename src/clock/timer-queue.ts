@@ -4,18 +4,38 @@
  */
 import type { Instant, Timer } from "./clock.ts";
 
-interface Entry {
+/** One object a timer: there are three for every lock that is taken and given back. */
+class Entry implements Timer {
   readonly instant: Instant;
   /** Entries of one instant run in the order they were added. */
   readonly sequence: number;
   readonly run: () => void;
   /** Position in the heap, -1 once removed. */
   place: number;
+  readonly #queue: TimerQueue;
+
+  constructor(queue: TimerQueue, instant: Instant, sequence: number, run: () => void, place: number) {
+    this.#queue = queue;
+    this.instant = instant;
+    this.sequence = sequence;
+    this.run = run;
+    this.place = place;
+  }
+
+  cancel(): void {
+    this.#queue.cancel(this);
+  }
 }
 
 export class TimerQueue {
   readonly #heap: Entry[] = [];
+  readonly #emptied: () => void;
   #sequence = 0;
+
+  /** `emptied`: called when the last one was cancelled. */
+  constructor(emptied: () => void = () => {}) {
+    this.#emptied = emptied;
+  }
 
   get size(): number {
     return this.#heap.length;
@@ -27,10 +47,17 @@ export class TimerQueue {
   }
 
   add(instant: Instant, run: () => void): Timer {
-    const entry: Entry = { instant, sequence: this.#sequence++, run, place: this.#heap.length };
+    const entry = new Entry(this, instant, this.#sequence++, run, this.#heap.length);
     this.#heap.push(entry);
     this.#rise(entry);
-    return { cancel: () => this.#remove(entry) };
+    return entry;
+  }
+
+  /** @internal See `Entry`. */
+  cancel(entry: Entry): void {
+    if (entry.place < 0) return;
+    this.#remove(entry);
+    if (this.#heap.length === 0) this.#emptied();
   }
 
   /** Takes the earliest entry out if its instant has come. */

@@ -11,6 +11,8 @@ import { tauUs, type GrantorContext } from "./context.ts";
 import { reportsOf } from "./report.ts";
 import { Standings } from "./standings.ts";
 
+const NOBODY: readonly string[] = [];
+
 /** Who makes an attempt that takes a claim's place (rule X1). */
 export interface Exchanger {
   exchange(from: ProtocolClaim, request: AttemptRequest): Promise<HandOver>;
@@ -145,7 +147,9 @@ export class ProtocolClaim implements Claim {
 
   #report(wasValid: boolean, isConfirmed: boolean): ReleaseReport {
     const { nodes } = this.#context.electorate;
-    const uncertain = this.#standings.possible().map((index) => nodes[index]?.name ?? "");
+    const uncertain = this.#standings.isFree
+      ? NOBODY
+      : this.#standings.possible().map((index) => nodes[index]?.name ?? "");
     if (!wasValid) return { outcome: "expired", uncertain };
     return { outcome: isConfirmed ? "released" : "uncertain", uncertain };
   }

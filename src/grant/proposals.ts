@@ -25,10 +25,14 @@ export class Proposals {
     // The estimate was once further ahead: a client's clock had jumped, and no node had been heard since.
     if (this.#tick >= most) this.#tick = 0;
     this.#tick = Math.max(this.#tick + 1, tauUs);
-    const fences = [this.#floor, ...keys.map((key) => this.#last(this.#learnt, key))];
     // One node with a wild clock must not make all others refuse.
-    const fence = Math.max(0, ...fences.filter((each) => each < most));
-    const made = Math.max(0, ...keys.map((key) => this.#last(this.#made, key)));
+    let fence = this.#floor < most ? this.#floor : 0;
+    let made = 0;
+    for (const key of keys) {
+      const learnt = this.#last(this.#learnt, key);
+      if (learnt < most) fence = Math.max(fence, learnt);
+      made = Math.max(made, this.#last(this.#made, key));
+    }
     const least = Math.max(this.#tick, fence + 1);
     const proposal = made >= least && made < most ? made + 1 : least;
     if (proposal > this.#tick) remember(this.#made, keys, proposal);
@@ -46,7 +50,7 @@ export class Proposals {
   }
 
   #last(ahead: Map<string, number>, key: string): number {
-    const last = ahead.get(key) ?? 0;
+    const last = (ahead.size > 0 ? ahead.get(key) : undefined) ?? 0;
     if (last < this.#tick) ahead.delete(key);
     return last;
   }

@@ -32,6 +32,11 @@ export class Standings {
     return indices;
   }
 
+  /** All nodes are surely without it. */
+  get isFree(): boolean {
+    return this.#nodes.every((standing) => standing === "free");
+  }
+
   /** So many nodes are surely without it that others can have a quorum. */
   isGoneFrom(quorum: number): boolean {
     return this.#nodes.length - this.possible().length >= quorum;

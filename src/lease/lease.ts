@@ -189,7 +189,7 @@ export class Lease implements AsyncDisposable {
       this.#terms.ended(this);
     }
     // L5: an extension in flight would put the lock back behind our release.
-    await this.#extending;
+    if (this.#extending !== undefined) await this.#extending;
     const report = await this.#terms.giveBack();
     const heldMs = beganAt - this.#acquiredAt;
     const remainingMs = Math.max(0, validUntil - beganAt);

@@ -65,15 +65,35 @@ const FUTILE_EXPONENT_MAX = 6;
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
 
 /** Settles with a grant, or with what was denied when the time was over; rejects with the reason of the signal. */
-export async function attemptUntil<G extends Granted, D extends Denied>(
+export function attemptUntil<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
   terms: WaitTerms,
   clock: Clock,
   entropy: Entropy,
 ): Promise<WaitResult<G, D>> {
+  if (terms.signal !== undefined || terms.courtesyMs > 0) return pursue(attempter, terms, clock, entropy);
+  // Nearly always the first attempt is granted: then nothing of what follows is needed.
+  return attempter
+    .attempt(FIRST)
+    .then((outcome) =>
+      outcome.kind === "granted"
+        ? { attempts: 1, outcome }
+        : pursue(attempter, terms, clock, entropy, outcome),
+    );
+}
+
+const FIRST: Manner = { gated: false, waiting: undefined };
+
+async function pursue<G extends Granted, D extends Denied>(
+  attempter: Attempter<G, D>,
+  terms: WaitTerms,
+  clock: Clock,
+  entropy: Entropy,
+  first?: D,
+): Promise<WaitResult<G, D>> {
   let hasGotIt = false;
   try {
-    const result = await new Pursuit(attempter, terms, clock, entropy).run();
+    const result = await new Pursuit(attempter, terms, clock, entropy).run(first);
     hasGotIt = result.outcome.kind === "granted";
     return result;
   } finally {
@@ -106,19 +126,18 @@ class Pursuit<G extends Granted, D extends Denied> {
     this.#signals = signal === undefined ? [closing] : [signal, closing];
   }
 
-  async run(): Promise<WaitResult<G, D>> {
+  /** `first`: what the first attempt came to, where one was made already. */
+  async run(first?: D): Promise<WaitResult<G, D>> {
     const { signal, ear, courtesyMs } = this.#terms;
-    if (courtesyMs > 0) await this.#defer(courtesyMs);
-    for (;;) {
+    if (first === undefined && courtesyMs > 0) await this.#defer(courtesyMs);
+    let outcome = first === undefined ? await this.#attempt() : this.#note(first, FIRST);
+    while (outcome === undefined && (await this.#mayTryAgain())) {
       signal?.throwIfAborted();
       ear?.forget();
-      const outcome = await this.#attempt({ gated: this.#isGated(), waiting: ear?.join() });
-      if (outcome !== undefined) return { attempts: this.#attempts, outcome };
-      if (!(await this.#mayTryAgain())) {
-        signal?.throwIfAborted();
-        return { attempts: this.#attempts, outcome: this.#told() };
-      }
+      outcome = await this.#attempt();
     }
+    signal?.throwIfAborted();
+    return { attempts: this.#attempts, outcome: outcome ?? this.#told() };
   }
 
   /** Others go first; whoever holds back is likely to have to wait, and listens already. */
@@ -130,19 +149,24 @@ class Pursuit<G extends Granted, D extends Denied> {
   }
 
   /** The outcome that ends it, or undefined where it was denied once more. */
-  async #attempt(manner: Manner): Promise<G | D | undefined> {
+  async #attempt(): Promise<G | D | undefined> {
+    this.#terms.signal?.throwIfAborted();
+    const manner = { gated: this.#isGated(), waiting: this.#terms.ear?.join() };
     const deadline = this.#last === undefined ? Infinity : this.#terms.deadline;
-    this.#attempts++;
     const outcome = await this.#patiently(this.#attempter.attempt(manner), deadline);
-    if (outcome === undefined) return this.#told();
-    if (outcome.kind === "granted") return outcome;
+    if (outcome?.kind === "denied") return this.#note(outcome, manner);
+    this.#attempts++;
+    return outcome ?? this.#told();
+  }
+
+  #note(outcome: D, manner: Manner): undefined {
+    this.#attempts++;
     this.#failures = outcome.why === this.#last?.why ? this.#failures + 1 : 1;
     this.#last = outcome;
     this.#hasAskedToJoin = manner.waiting !== undefined;
     if (!manner.gated) this.#full = outcome;
     this.#attempter.denied?.(outcome);
     if (isHeld(outcome, this.#failures)) this.#terms.ear?.open();
-    return undefined;
   }
 
   /**

@@ -17,7 +17,7 @@ export interface Patience {
 
 /** `J`: what is wanted there. `G`: what may be handed on. */
 export class Turnstile<J, G> {
-  readonly #lines = new Map<string, Set<Place<J, G>>>();
+  readonly #lines = new Map<string, Place<J, G>[]>();
   #waiting = 0;
 
   /** How many are in line and not the first. */
@@ -33,8 +33,8 @@ export class Turnstile<J, G> {
     const place = new Place<J, G>(keys, job, this);
     for (const key of keys) {
       const line = this.#lines.get(key);
-      if (line === undefined) this.#lines.set(key, new Set([place]));
-      else line.add(place);
+      if (line === undefined) this.#lines.set(key, [place]);
+      else line.push(place);
     }
     if (!this.isFirst(place)) this.#waiting++;
     return place;
@@ -42,13 +42,13 @@ export class Turnstile<J, G> {
 
   /** @internal */
   isFirst(place: Place<J, G>): boolean {
-    return place.keys.every((key) => firstOf(this.#lines.get(key)) === place);
+    return place.keys.every((key) => this.#lines.get(key)?.[0] === place);
   }
 
   /** @internal Those who have to leave before it is the first; each once. */
   before(place: Place<J, G>): Place<J, G>[] {
     const before = place.keys.flatMap((key) => {
-      const line = [...(this.#lines.get(key) ?? [])];
+      const line = this.#lines.get(key) ?? [];
       return line.slice(0, line.indexOf(place));
     });
     return [...new Set(before)];
@@ -56,27 +56,31 @@ export class Turnstile<J, G> {
 
   /** @internal Who comes next and wants exactly the same keys. */
   after(place: Place<J, G>): Place<J, G> | undefined {
-    const [next, ...others] = new Set(place.keys.map((key) => secondOf(this.#lines.get(key))));
-    return others.length === 0 && next?.keys.length === place.keys.length ? next : undefined;
+    const [first = ""] = place.keys;
+    const next = this.#lines.get(first)?.[1];
+    const isNextEverywhere = place.keys.every((key) => this.#lines.get(key)?.[1] === next);
+    return isNextEverywhere && next?.keys.length === place.keys.length ? next : undefined;
   }
 
   /** @internal */
   leave(place: Place<J, G>): void {
     if (!this.isFirst(place)) this.#waiting--;
-    const next = new Set<Place<J, G>>();
-    for (const key of place.keys) {
-      const line = this.#lines.get(key);
-      line?.delete(place);
-      const first = firstOf(line);
-      if (first === undefined) this.#lines.delete(key);
-      else next.add(first);
-    }
-    for (const each of next) {
-      if (!each.isCalled && this.isFirst(each)) {
-        this.#waiting--;
-        each.call();
-      }
-    }
+    for (const key of place.keys) this.#remove(place, key);
+    for (const key of place.keys) this.#call(this.#lines.get(key)?.[0]);
+  }
+
+  #remove(place: Place<J, G>, key: string): void {
+    const line = this.#lines.get(key);
+    if (line === undefined) return;
+    if (line.length === 1) this.#lines.delete(key);
+    else if (line[0] === place) line.shift();
+    else line.splice(line.indexOf(place), 1);
+  }
+
+  #call(place: Place<J, G> | undefined): void {
+    if (place === undefined || place.isCalled || !this.isFirst(place)) return;
+    this.#waiting--;
+    place.call();
   }
 }
 
@@ -97,10 +101,15 @@ export class Place<J, G> {
     this.#turnstile = turnstile;
   }
 
+  /** Whether it need not wait. */
+  get isFirst(): boolean {
+    this.isCalled ||= this.#turnstile.isFirst(this);
+    return this.isCalled;
+  }
+
   /** Settles when it is the first, was handed what it waits for, or its patience is over. Rejects with the reason of the signal. */
   async turn({ deadline, signal, closing }: Patience, clock: Clock): Promise<Turn<G>> {
-    if (!this.isCalled && this.#turnstile.isFirst(this)) this.isCalled = true;
-    if (this.isCalled) return "first";
+    if (this.isFirst) return "first";
     const latch = new Latch(clock, Math.max(0, deadline - clock.now()));
     this.#latch = latch;
     const wake = () => latch.settle();
@@ -144,14 +153,4 @@ export class Place<J, G> {
     this.#hasLeft = true;
     this.#turnstile.leave(this);
   }
-}
-
-function firstOf<T>(line: ReadonlySet<T> | undefined): T | undefined {
-  return line?.values().next().value;
-}
-
-function secondOf<T>(line: ReadonlySet<T> | undefined): T | undefined {
-  const places = line?.values();
-  places?.next();
-  return places?.next().value;
 }
