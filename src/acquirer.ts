@@ -272,9 +272,9 @@ export class Acquirer {
   }
 
   /** The decision is made; nodes about to answer get a moment, since their answers are what a person will want to read. */
-  async #lastWords({ complete, roundTripMs }: Denial): Promise<void> {
-    const patience = new Latch(this.#context.clock, 2 * roundTripMs + STRAGGLERS_MS);
-    await Promise.race([complete(), patience.settled]);
+  async #lastWords(denial: Denial): Promise<void> {
+    const patience = new Latch(this.#context.clock, 2 * denial.roundTripMs + STRAGGLERS_MS);
+    await Promise.race([denial.complete(), patience.settled]);
     patience.settle();
   }
 
