@@ -176,27 +176,41 @@ export class Acquirer {
   }
 
   /** At the nodes, until it is granted or the time is over. */
-  async #try(contender: Contender, began: Instant): Promise<Outcome> {
+  #try(contender: Contender, began: Instant): Promise<Outcome> {
+    const { grantor } = this.#context;
+    const { job } = contender;
+    const courtesyMs = this.#courtesy.take(job.nodeKeys);
+    if (job.signal !== undefined || courtesyMs > 0) return this.#pursue(contender, began, courtesyMs);
+    // Nearly always the first attempt is granted: then nothing of what else there is to waiting is needed.
+    return grantor
+      .attempt(requestOf(job, PLAINLY))
+      .then((first) =>
+        first.kind === "granted"
+          ? this.#granted(first, 1)
+          : this.#pursue(contender, began, courtesyMs, first),
+      );
+  }
+
+  #granted(grant: Grant, attempts: number): Outcome {
+    const tenure = { since: this.#context.clock.glance(), handOvers: 0 };
+    return { kind: "granted", grant, attempts, tenure };
+  }
+
+  /** `first`: what the first attempt came to, where one was made. */
+  async #pursue(contender: Contender, began: Instant, courtesyMs: number, first?: Denial): Promise<Outcome> {
     const { grantor, clock, entropy, closing, notify } = this.#context;
     const { job } = contender;
-    const { nodeKeys, once, signal, retry } = job;
+    const { nodeKeys, once, waitMs, signal, retry } = job;
     const attempter: Attempter<Grant, Denial> = {
       attempt: (manner) => grantor.attempt(requestOf(job, manner)),
       abandon: ({ claim }) => void claim.release(),
       denied: (denial) => (contender.denial = denial),
     };
-    const terms = {
-      deadline: began + job.waitMs,
-      once,
-      signal,
-      closing,
-      courtesyMs: this.#courtesy.take(nodeKeys),
-      retry,
-      ear: notify && !once && job.waitMs > 0 ? this.#wakeups.ear(nodeKeys) : undefined,
-    };
-    const { outcome, attempts } = await attemptUntil(attempter, terms, clock, entropy);
+    const ear = notify && !once && waitMs > 0 ? this.#wakeups.ear(nodeKeys) : undefined;
+    const terms = { deadline: began + waitMs, once, signal, closing, courtesyMs, retry, ear };
+    const { outcome, attempts } = await attemptUntil(attempter, terms, clock, entropy, first);
     return outcome.kind === "granted"
-      ? { kind: "granted", grant: outcome, attempts, tenure: { since: clock.glance(), handOvers: 0 } }
+      ? this.#granted(outcome, attempts)
       : { kind: "denied", denial: outcome, attempts };
   }
 
@@ -249,7 +263,7 @@ export class Acquirer {
   }
 
   async #handOver(claim: Claim, next: Spot, { since, handOvers }: Tenure): Promise<ReleaseReport> {
-    const { outcome, report } = await claim.handOver(requestOf(next.job.job, FIRST_OF_ITS_LINE));
+    const { outcome, report } = await claim.handOver(requestOf(next.job.job, PLAINLY));
     if (outcome.kind === "denied") return report;
     const isTaken = next.hand({ grant: outcome, tenure: { since, handOvers: handOvers + 1 } });
     if (!isTaken) await outcome.claim.release();
@@ -337,8 +351,11 @@ export class Acquirer {
   }
 }
 
-const FIRST_OF_ITS_LINE: Manner = { gated: false, waiting: undefined };
+const PLAINLY: Manner = { gated: false, waiting: undefined };
 
-function requestOf({ nodeKeys, owner, ttlMs, minValidityMs }: Job, manner: Manner): AttemptRequest {
-  return { keys: nodeKeys, owner, ttlMs, minValidityMs, ...manner };
+function requestOf(
+  { nodeKeys, owner, ttlMs, minValidityMs }: Job,
+  { gated, waiting }: Manner,
+): AttemptRequest {
+  return { keys: nodeKeys, owner, ttlMs, minValidityMs, gated, waiting };
 }

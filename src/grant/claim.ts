@@ -106,22 +106,25 @@ export class ProtocolClaim implements Claim {
       : { kind: "unknown", reports };
   }
 
-  async release(withinMs: number = this.#context.rules.nodeTimeoutMs): Promise<ReleaseReport> {
+  release(withinMs: number = this.#context.rules.nodeTimeoutMs): Promise<ReleaseReport> {
     const { clock, electorate } = this.#context;
     const wasValid = clock.now() < this.#validUntil;
-    const asked = this.#standings.possible().length;
-    const needed = Math.min(electorate.quorum, asked);
-    const latch = new Latch(clock, withinMs);
-    let answered = 0;
-    let confirmed = 0;
-    if (asked === 0) latch.settle();
-    this.undo(true, (vote) => {
-      answered++;
-      if (vote.kind === "granted") confirmed++;
-      if (confirmed >= needed || answered === asked) latch.settle();
+    return new Promise((resolve) => {
+      let [asked, answered, confirmed] = [0, 0, 0];
+      let needed = electorate.quorum;
+      const settle = () => {
+        timer.cancel();
+        resolve(this.#report(wasValid, confirmed >= needed));
+      };
+      const timer = clock.at(clock.glance() + withinMs, settle);
+      asked = this.undo(true, (vote) => {
+        answered++;
+        if (vote.kind === "granted") confirmed++;
+        if (confirmed >= needed || answered === asked) settle();
+      });
+      needed = Math.min(needed, asked);
+      if (asked === 0) settle();
     });
-    await latch.settled;
-    return this.#report(wasValid, confirmed >= needed);
   }
 
   handOver(request: AttemptRequest): Promise<HandOver> {
@@ -175,8 +178,9 @@ export class ProtocolClaim implements Claim {
   /**
    * C5: a release to every node where the lock is or may still arrive, at once, behind the acquire on its connection; and again
    * until it is surely gone. A node that refused, or was never reached, has nothing to forget. `wakes`: whoever waits is told.
+   * Answers with how many were asked.
    */
-  undo(wakes: boolean, heard: (vote: Vote) => void = () => {}): void {
+  undo(wakes: boolean, heard: (vote: Vote) => void = () => {}): number {
     const request: ReleaseRequest = {
       op: "release",
       keys: this.keys,
@@ -184,8 +188,12 @@ export class ProtocolClaim implements Claim {
       proposal: this.#largestProposal,
       wakes,
     };
-    for (const index of this.#standings.possible()) {
-      this.#context.electorate.nodes[index]?.undo(request, this.#expiresBy, (vote) => {
+    const { nodes } = this.#context.electorate;
+    let asked = 0;
+    for (let index = 0; index < nodes.length; index++) {
+      if (this.#standings.of(index) === "free") continue;
+      asked++;
+      nodes[index]?.undo(request, this.#expiresBy, (vote) => {
         if (vote.kind === "granted") {
           this.#standings.free(index);
           if (vote.woke === true) this.hasWoken = true;
@@ -193,6 +201,7 @@ export class ProtocolClaim implements Claim {
         heard(vote);
       });
     }
+    return asked;
   }
 
   /** EXTEND where it may be held; where it surely is not, an ACQUIRE of the same value with a fresh proposal (L4). */

@@ -49,11 +49,10 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     // C1: a fresh holder and a fresh proposal for every attempt, so that votes of an earlier one can never count.
     const holder = `${owner}#${entropy.unique()}`;
     const proposal = proposals.next(keys, tau);
-    const bid = { keys, holder, proposal, tauUs: tau, ttlMs };
     const request: Request =
       from === undefined
-        ? { op: "acquire", ...bid, waiter: waiterOf(attempt, t0, tau) }
-        : { op: "exchange", ...bid, from: from.holder };
+        ? { op: "acquire", keys, holder, proposal, tauUs: tau, ttlMs, waiter: waiterOf(attempt, t0, tau) }
+        : { op: "exchange", keys, holder, proposal, tauUs: tau, ttlMs, from: from.holder };
     const claim = new ProtocolClaim(this.#context, this, keys, holder, proposal);
     const polled = electorate.poll({
       request: () => request,

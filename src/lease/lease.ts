@@ -191,16 +191,14 @@ export class Lease implements AsyncDisposable {
     // L5: an extension in flight would put the lock back behind our release.
     if (this.#extending !== undefined) await this.#extending;
     const report = await this.#terms.giveBack();
+    if (this.#events.isHeard) this.#tellReleased(report, beganAt, validUntil);
+    return report;
+  }
+
+  #tellReleased({ outcome }: ReleaseReport, beganAt: Instant, validUntil: Instant): void {
     const heldMs = beganAt - this.#acquiredAt;
     const remainingMs = Math.max(0, validUntil - beganAt);
-    this.#events.emit(() => ({
-      type: "released",
-      ...this.#who(),
-      outcome: report.outcome,
-      heldMs,
-      remainingMs,
-    }));
-    return report;
+    this.#events.emit(() => ({ type: "released", ...this.#who(), outcome, heldMs, remainingMs }));
   }
 
   /** For the keeper: one extension; false when it need not come back. */

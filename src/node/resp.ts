@@ -12,7 +12,8 @@ export interface Wire {
 /** One argument. */
 export function bulk(argument: string | number): string {
   const text = typeof argument === "string" ? argument : String(argument);
-  return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+  const length = typeof argument === "string" ? Buffer.byteLength(text) : text.length;
+  return `$${length}\r\n${text}\r\n`;
 }
 
 export function wireOf(args: readonly (string | number)[]): Wire {

@@ -20,49 +20,38 @@ export interface EncodedRequest {
 
 /** `usualTtlMs`: what the call says once for all its requests, so that most of them need not. */
 export function encodeRequest(request: Request, usualTtlMs: number): EncodedRequest {
-  const { keys } = request;
-  const isUsual = keys.length === 1 && isShort(request, usualTtlMs);
-  let words = "";
-  for (const key of keys) words += bulk(key) + bulk(fenceKey(key));
-  const fields = isUsual ? shortFields(request) : [keys.length, ...longFields(request)];
-  let fieldWords = "";
-  for (const field of fields) fieldWords += bulk(field);
-  return {
-    letter: isUsual ? request.op.charAt(0) : LETTERS[nameOf(request)],
-    keyCount: 2 * keys.length,
-    keys: words,
-    fieldCount: fields.length,
-    fields: fieldWords,
-  };
+  const { op, keys } = request;
+  if (keys.length === 1) {
+    if (op === "release" && request.wakes)
+      return encoded("r", keys, 2, bulk(request.holder) + bulk(request.proposal));
+    if (op === "extend" && request.ttlMs === usualTtlMs)
+      return encoded("e", keys, 2, bulk(request.holder) + bulk(request.tauUs));
+    if (op === "acquire" && request.ttlMs === usualTtlMs && request.waiter === undefined) {
+      const fields = bulk(request.holder) + bulk(request.proposal) + bulk(request.tauUs);
+      return encoded("a", keys, 3, fields);
+    }
+  }
+  const fields = [keys.length, ...longFields(request)];
+  return encoded(LETTERS[nameOf(request)], keys, fields.length, fields.map(bulk).join(""));
 }
 
-/** As the longer forms are called on the wire; the shorter ones have the first letters of their names. */
+function encoded(
+  letter: string,
+  locks: readonly string[],
+  fieldCount: number,
+  fields: string,
+): EncodedRequest {
+  let keys = "";
+  for (const lock of locks) keys += bulk(lock) + bulk(fenceKey(lock));
+  return { letter, keyCount: 2 * locks.length, keys, fieldCount, fields };
+}
+
+/** As the longer forms are called on the wire. */
 const LETTERS = { acquire: "A", wait: "W", exchange: "X", extend: "E", release: "R", leave: "L" } as const;
 
 function nameOf(request: Request): keyof typeof LETTERS {
   return request.op === "acquire" && request.waiter !== undefined ? "wait" : request.op;
 }
-
-/** With one key, is there nothing special about it that its shorter form could not say? */
-function isShort(request: Request, usualTtlMs: number): boolean {
-  switch (request.op) {
-    case "acquire":
-      return request.waiter === undefined && request.ttlMs === usualTtlMs;
-    case "extend":
-      return request.ttlMs === usualTtlMs;
-    case "release":
-      return request.wakes;
-    default:
-      return false;
-  }
-}
-
-function shortFields(request: Request): (string | number)[] {
-  return longFields(request).slice(0, SHORT_FIELDS[request.op]);
-}
-
-/** The shorter form leaves out what comes after these. */
-const SHORT_FIELDS = { acquire: 3, exchange: 0, extend: 2, release: 2, leave: 0 } as const;
 
 function longFields(request: Request): (string | number)[] {
   switch (request.op) {

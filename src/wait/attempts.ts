@@ -64,27 +64,11 @@ const FUTILE_EXPONENT_MAX = 6;
 /** The last attempt begins this many round trips before the deadline. */
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
 
-/** Settles with a grant, or with what was denied when the time was over; rejects with the reason of the signal. */
-export function attemptUntil<G extends Granted, D extends Denied>(
-  attempter: Attempter<G, D>,
-  terms: WaitTerms,
-  clock: Clock,
-  entropy: Entropy,
-): Promise<WaitResult<G, D>> {
-  if (terms.signal !== undefined || terms.courtesyMs > 0) return pursue(attempter, terms, clock, entropy);
-  // Nearly always the first attempt is granted: then nothing of what follows is needed.
-  return attempter
-    .attempt(FIRST)
-    .then((outcome) =>
-      outcome.kind === "granted"
-        ? { attempts: 1, outcome }
-        : pursue(attempter, terms, clock, entropy, outcome),
-    );
-}
-
-const FIRST: Manner = { gated: false, waiting: undefined };
-
-async function pursue<G extends Granted, D extends Denied>(
+/**
+ * Settles with a grant, or with what was denied when the time was over; rejects with the reason of the signal. `first`: what a first
+ * attempt came to that was made already, of all nodes and without waiting.
+ */
+export async function attemptUntil<G extends Granted, D extends Denied>(
   attempter: Attempter<G, D>,
   terms: WaitTerms,
   clock: Clock,
@@ -100,6 +84,8 @@ async function pursue<G extends Granted, D extends Denied>(
     terms.ear?.close(hasGotIt);
   }
 }
+
+const PLAINLY: Manner = { gated: false, waiting: undefined };
 
 class Pursuit<G extends Granted, D extends Denied> {
   readonly #attempter: Attempter<G, D>;
@@ -130,7 +116,7 @@ class Pursuit<G extends Granted, D extends Denied> {
   async run(first?: D): Promise<WaitResult<G, D>> {
     const { signal, ear, courtesyMs } = this.#terms;
     if (first === undefined && courtesyMs > 0) await this.#defer(courtesyMs);
-    let outcome = first === undefined ? await this.#attempt() : this.#note(first, FIRST);
+    let outcome = first === undefined ? await this.#attempt() : this.#note(first, PLAINLY);
     while (outcome === undefined && (await this.#mayTryAgain())) {
       signal?.throwIfAborted();
       ear?.forget();
