@@ -45,6 +45,8 @@ export interface Library {
   acquire(terms: AcquireTerms): Promise<Held>;
   /** The name of the lock's key on a node. */
   redisKey(key: string): string;
+  /** Ends its connections. */
+  close(): void;
 }
 
 const require = createRequire(import.meta.url);
@@ -81,6 +83,10 @@ function clientsOf(urls: readonly string[]): Redis5[] {
   return urls.map((url) => new Redis5(url).on("error", () => {}));
 }
 
+function disconnect(clients: readonly Redis5[]): void {
+  for (const client of clients) client.disconnect();
+}
+
 /** Defaults. */
 function holdfast(name: "holdfast" | "holdfast single", urls: readonly string[]): Library {
   const locker = createLocker(
@@ -89,6 +95,7 @@ function holdfast(name: "holdfast" | "holdfast single", urls: readonly string[])
   return {
     prepare: () => locker.init(),
     redisKey: (key) => key,
+    close: () => void locker.close(),
     async acquire({ key, ttlMs, automatic, lost }) {
       const lease = await locker.acquire(key, { ttlMs, autoExtend: automatic });
       lease.signal.addEventListener("abort", lost);
@@ -119,10 +126,12 @@ type Redlock5Class = new (clients: unknown[], settings: object) => Redlock5;
 const REDLOCK_SETTINGS = { driftFactor: 0.01, retryCount: 10, retryDelay: 200, retryJitter: 200 };
 
 function redlock5(Redlock: Redlock5Class, urls: readonly string[]): Library {
-  const redlock = new Redlock(clientsOf(urls), { ...REDLOCK_SETTINGS, automaticExtensionThreshold: 500 });
+  const clients = clientsOf(urls);
+  const redlock = new Redlock(clients, { ...REDLOCK_SETTINGS, automaticExtensionThreshold: 500 });
   redlock.on("error", () => {});
   return {
     redisKey: (key) => key,
+    close: () => disconnect(clients),
     async acquire({ key, ttlMs, automatic, lost }) {
       if (automatic) return whileUsing((routine) => redlock.using([key], ttlMs, routine), lost);
       let lock = await redlock.acquire([key], ttlMs);
@@ -175,10 +184,12 @@ function redlock4(urls: readonly string[]): Library {
     on(event: "clientError", listener: () => void): void;
     lock(key: string, ttlMs: number): Promise<Redlock4Lock>;
   };
-  const redlock = new Redlock(clientsOf(urls), REDLOCK_SETTINGS);
+  const clients = clientsOf(urls);
+  const redlock = new Redlock(clients, REDLOCK_SETTINGS);
   redlock.on("clientError", () => {});
   return {
     redisKey: (key) => key,
+    close: () => disconnect(clients),
     async acquire({ key, ttlMs }) {
       let lock = await redlock.lock(key, ttlMs);
       return {
@@ -193,10 +204,12 @@ function redlock4(urls: readonly string[]): Library {
 /** README, "Mutex" and "RedlockMutex": `lockTimeout` for the ttl, the rest by default; refreshed by itself unless told otherwise. */
 async function redisSemaphore(urls: readonly string[]): Promise<Library> {
   const { Mutex, RedlockMutex } = await import("redis-semaphore");
-  const clients = clientsOf(urls) as unknown as ConstructorParameters<typeof RedlockMutex>[0];
+  const connections = clientsOf(urls);
+  const clients = connections as unknown as ConstructorParameters<typeof RedlockMutex>[0];
   const [first] = clients;
   return {
     redisKey: (key) => `mutex:${key}`,
+    close: () => disconnect(connections),
     async acquire({ key, ttlMs, automatic, lost }) {
       const options = {
         lockTimeout: ttlMs,
@@ -217,11 +230,13 @@ async function redisSemaphore(urls: readonly string[]): Promise<Library> {
 async function redlockUniversal(urls: readonly string[]): Promise<Library> {
   const { createLock, createRedlock, IoredisAdapter } = await import("redlock-universal");
   type Client = ConstructorParameters<typeof IoredisAdapter>[0];
-  const adapters = clientsOf(urls).map((client) => new IoredisAdapter(client as unknown as Client));
+  const clients = clientsOf(urls);
+  const adapters = clients.map((client) => new IoredisAdapter(client as unknown as Client));
   const [first] = adapters;
   const quorum = Math.floor(adapters.length / 2) + 1;
   return {
     redisKey: (key) => key,
+    close: () => disconnect(clients),
     async acquire({ key, ttlMs, automatic, lost }) {
       const lock =
         adapters.length === 1 && first !== undefined

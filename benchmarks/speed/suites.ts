@@ -1,0 +1,178 @@
+/** What is measured: each suite starts servers of its own and answers with rows of figures. */
+import { proxied } from "../../src/chaos/network/proxy.ts";
+import { startCluster } from "../../src/chaos/servers/cluster.ts";
+import { createLocker, type LockerOptions } from "../../src/index.ts";
+import { isFloor, isOurs, type Name, namesFor } from "./contestants.ts";
+import { type Latency, latencies, type Load, loads, withContestants } from "./measure.ts";
+
+/** A figure of one contestant at one place of a suite. */
+export interface Row {
+  readonly suite: string;
+  readonly nodes: number;
+  readonly name: Name;
+  /** What it was measured at, e.g. `200` at once. */
+  readonly at: string;
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+export interface Scale {
+  readonly nodes: readonly number[];
+  readonly concurrencies: readonly number[];
+  readonly rounds: number;
+  readonly pairs: number;
+  readonly loadMs: number;
+  readonly leases: number;
+}
+
+export type Suite = (scale: Scale, tell: (row: Row) => void) => Promise<void>;
+
+export const SUITES: Readonly<Record<string, { readonly title: string; readonly run: Suite }>> = {
+  latency: { title: "one pair of acquire and release after the other, uncontended", run: latency },
+  delayed: { title: "the same with 1 ms of network delay in front of every node", run: delayed },
+  throughput: { title: "so many at once, each with a key of its own", run: throughput },
+  faults: { title: "the same latency with nodes that are dead or hung", run: faults },
+  "multi-key": { title: "several keys, all or nothing", run: multiKey },
+  held: { title: "leases that are held and extend themselves", run: held },
+};
+
+async function latency({ nodes, rounds, pairs }: Scale, tell: (row: Row) => void): Promise<void> {
+  for (const size of nodes) {
+    await using cluster = await startCluster(size);
+    await withContestants(namesFor(size), cluster.urls, async (contestants) =>
+      tellAll("latency", size, "1", latencyFigures(await latencies(contestants, rounds, pairs)), tell),
+    );
+  }
+}
+
+/** Each way. */
+const DELAY_MS = 0.5;
+
+async function delayed({ nodes, rounds, pairs }: Scale, tell: (row: Row) => void): Promise<void> {
+  for (const size of nodes) {
+    await using cluster = await startCluster(size);
+    const proxies = await proxied(cluster);
+    try {
+      for (const proxy of proxies) proxy.delay(DELAY_MS, 0);
+      const names = namesFor(size).filter((name) => isOurs(name) || isFloor(name));
+      const urls = proxies.map(({ url }) => url);
+      await withContestants(names, urls, async (contestants) =>
+        tellAll("delayed", size, "1", latencyFigures(await latencies(contestants, rounds, pairs)), tell),
+      );
+    } finally {
+      await Promise.all(proxies.map((proxy) => proxy.close()));
+    }
+  }
+}
+
+async function throughput(
+  { nodes, concurrencies, rounds, loadMs }: Scale,
+  tell: (row: Row) => void,
+): Promise<void> {
+  for (const size of nodes) {
+    await using cluster = await startCluster(size);
+    await withContestants(namesFor(size), cluster.urls, async (contestants) => {
+      for (const concurrency of concurrencies) {
+        const found = await loads(contestants, cluster, concurrency, Math.ceil(rounds / 3), loadMs);
+        tellAll("throughput", size, String(concurrency), loadFigures(found), tell);
+      }
+    });
+  }
+}
+
+/** Only those that are not stopped by them: whoever waits for all nodes is measured by the chaos comparison. */
+const FAULT_PROOF: readonly Name[] = ["holdfast", "floor"];
+
+async function faults({ rounds, pairs }: Scale, tell: (row: Row) => void): Promise<void> {
+  for (const [what, broken] of [
+    ["healthy", 0],
+    ["1 dead", 1],
+    ["1 hung", 1],
+    ["2 hung", 2],
+  ] as const) {
+    await using cluster = await startCluster(5);
+    await withContestants(FAULT_PROOF, cluster.urls, async (contestants) => {
+      for (const { pair } of contestants) for (let i = 0; i < pairs; i++) await pair(`warm:${i}`);
+      for (const node of cluster.nodes.slice(0, broken))
+        await (what.endsWith("dead") ? node.kill() : node.pause());
+      tellAll("faults", 5, what, latencyFigures(await latencies(contestants, rounds, pairs)), tell);
+      for (const node of cluster.nodes.slice(0, broken)) if (what.endsWith("hung")) await node.resume();
+    });
+  }
+}
+
+async function multiKey({ rounds, pairs }: Scale, tell: (row: Row) => void): Promise<void> {
+  await using cluster = await startCluster(5);
+  await using locker = createLocker({ mode: "quorum", nodes: cluster.urls });
+  await locker.init();
+  await locker.ready();
+  for (const keys of [1, 4, 16]) {
+    const pair = async (key: string): Promise<void> => {
+      const lease = await locker.acquire(Array.from({ length: keys }, (_, index) => `${key}:${index}`));
+      await lease.release();
+    };
+    const contestant = { name: "holdfast", pair, prepare: () => Promise.resolve(), close: () => {} } as const;
+    const found = await latencies([contestant], rounds, pairs);
+    tellAll("multi-key", 5, `${keys} keys`, latencyFigures(found), tell);
+  }
+}
+
+const HELD_MS = 10_000;
+
+/** CPU and memory of leases that keep themselves alive, nothing else going on. */
+async function held({ leases }: Scale, tell: (row: Row) => void): Promise<void> {
+  await using cluster = await startCluster(5);
+  const options: LockerOptions = { mode: "quorum", nodes: cluster.urls };
+  await using locker = createLocker({ ...options, ttlMs: 10_000 });
+  await locker.init();
+  await locker.ready();
+  // What the first lock brings along is no part of the others.
+  await (await locker.acquire("first")).release();
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  const all = [];
+  for (let from = 0; from < leases; from += BATCH) {
+    const some = Array.from({ length: Math.min(BATCH, leases - from) }, (_, index) =>
+      locker.acquire(`held:${from + index}`, { autoExtend: true }),
+    );
+    all.push(...(await Promise.all(some)));
+  }
+  collect();
+  const heapBytes = (process.memoryUsage().heapUsed - before) / leases;
+  const cpu = process.cpuUsage();
+  await new Promise((resolve) => setTimeout(resolve, HELD_MS));
+  const { user, system } = process.cpuUsage(cpu);
+  const lost = all.filter((lease) => !lease.isHeld()).length;
+  const figures = { "client CPU %": (user + system) / 10 / HELD_MS, "heap bytes per lease": heapBytes, lost };
+  tell({ suite: "held", nodes: 5, name: "holdfast", at: `${leases} leases`, figures });
+}
+
+const BATCH = 200;
+
+function collect(): void {
+  (globalThis as { gc?: () => void }).gc?.();
+}
+
+function latencyFigures(found: ReadonlyMap<Name, Latency>): Map<Name, Row["figures"]> {
+  return new Map(
+    [...found].map(([name, { p50, p99 }]) => [name, { "p50 µs": 1_000 * p50, "p99 µs": 1_000 * p99 }]),
+  );
+}
+
+function loadFigures(found: ReadonlyMap<Name, Load>): Map<Name, Row["figures"]> {
+  return new Map(
+    [...found].map(([name, { pairsPerSecond, clientCpuUs, serverCpuUs }]) => [
+      name,
+      { "pairs/s": pairsPerSecond, "client CPU µs": clientCpuUs, "server CPU µs": serverCpuUs },
+    ]),
+  );
+}
+
+function tellAll(
+  suite: string,
+  nodes: number,
+  at: string,
+  figures: ReadonlyMap<Name, Row["figures"]>,
+  tell: (row: Row) => void,
+): void {
+  for (const [name, each] of figures) tell({ suite, nodes, name, at, figures: each });
+}
