@@ -13,7 +13,7 @@ import {
 } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { AttemptRequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
-import { Lease } from "./lease/lease.ts";
+import { Lease, type LeaseTerms } from "./lease/lease.ts";
 import { type Attempter, attemptUntil, type Manner } from "./wait/attempts.ts";
 import { Courtesy } from "./wait/courtesy.ts";
 import type { RetryFunction } from "./wait/retry.ts";
@@ -76,13 +76,72 @@ interface Handed {
 
 type Spot = Place<Contender, Handed>;
 
+interface Granted {
+  readonly kind: "granted";
+  readonly grant: Grant;
+  readonly attempts: number;
+  readonly tenure: Tenure;
+}
+
 type Outcome =
-  | { readonly kind: "granted"; readonly grant: Grant; readonly attempts: number; readonly tenure: Tenure }
+  | Granted
   | { readonly kind: "denied"; readonly denial: Denial; readonly attempts: number }
   /** Its time was over before its turn came. */
   | { readonly kind: "queued"; readonly before: readonly Contender[] };
 
-type Denied = Exclude<Outcome, { readonly kind: "granted" }>;
+/** Why there is no lease. */
+export type Denied = Exclude<Outcome, Granted>;
+
+/** What leases come back to. */
+interface Home {
+  readonly quorum: number;
+  readonly checkTtl: (ttlMs: number) => void;
+  readonly giveBack: (stay: Stay) => Promise<ReleaseReport>;
+  readonly ended: (lease: Lease) => void;
+}
+
+/** A lease as its line sees it: its terms, and what its end means to those behind it. */
+class Stay implements LeaseTerms {
+  readonly keys: readonly string[];
+  readonly owner: string;
+  readonly autoExtend: boolean;
+  readonly maxHoldMs: number;
+  readonly claim: Claim;
+  readonly place: Spot | undefined;
+  readonly tenure: Tenure;
+  readonly #home: Home;
+
+  constructor(job: Job, claim: Claim, place: Spot | undefined, tenure: Tenure, home: Home) {
+    this.keys = job.keys;
+    this.owner = job.owner;
+    this.autoExtend = job.autoExtend;
+    this.maxHoldMs = job.maxHoldMs;
+    this.claim = claim;
+    this.place = place;
+    this.tenure = tenure;
+    this.#home = home;
+  }
+
+  get quorum(): number {
+    return this.#home.quorum;
+  }
+
+  checkTtl(ttlMs: number): void {
+    this.#home.checkTtl(ttlMs);
+  }
+
+  giveBack(): Promise<ReleaseReport> {
+    return this.#home.giveBack(this);
+  }
+
+  lost(): void {
+    this.place?.leave();
+  }
+
+  ended(lease: Lease): void {
+    this.#home.ended(lease);
+  }
+}
 
 /** A lock goes from hand to hand in one process so often, or for so long, and then is free for all others. */
 const HAND_OVERS_MAX = 32;
@@ -97,10 +156,11 @@ export class Acquirer {
   readonly #courtesy: Courtesy;
   readonly #wakeups: Wakeups;
   readonly #leases = new Set<Lease>();
-  readonly #ended = (lease: Lease): void => void this.#leases.delete(lease);
   /** Calls that have not settled; to be waited for when all ends. */
   #calls = 0;
   #allSettled: () => void = () => {};
+
+  readonly #home: Home;
 
   constructor(context: AcquirerContext) {
     const { clock, heralds, quorum, listeningIdleMs: idleMs } = context;
@@ -109,23 +169,46 @@ export class Acquirer {
     const waiter = context.entropy.unique();
     const isHeld = (key: string) => !this.#turnstile.isFree([key]);
     this.#wakeups = new Wakeups({ heralds, quorum, waiter, idleMs, isHeld, clock });
+    this.#home = {
+      quorum,
+      checkTtl: context.checkTtl,
+      giveBack: (stay) => this.#giveBack(stay),
+      ended: (lease) => this.#leases.delete(lease),
+    };
   }
 
-  /** The lease; rejects with what kept it from being granted. */
-  async acquire(job: Job, began: Instant): Promise<Lease> {
-    const result = await this.#attempt(job, began);
-    if (result instanceof Lease) return result;
-    throw await this.#failure(result, job, began);
+  /** The lease, or what kept it from being granted; rejects with the reason of the signal, or when the locker was closed. */
+  attempt(job: Job, began: Instant): Promise<Lease | Denied> {
+    const contender: Contender = { job };
+    const place = this.#placeFor(contender);
+    const isFirst = place === undefined || place.isFirst;
+    const courtesyMs = isFirst ? this.#courtesy.take(job.nodeKeys) : 0;
+    this.#calls++;
+    if (!isFirst || job.signal !== undefined || courtesyMs > 0)
+      return this.#settled(this.#patiently(contender, place, began, courtesyMs));
+    // Nearly always the first attempt is granted: then nothing of what else there is to waiting is needed.
+    return this.#context.grantor.attempt(requestOf(job, PLAINLY)).then((first) => {
+      if (first.kind === "denied" || this.#context.closing.aborted)
+        return this.#settled(this.#patiently(contender, place, began, courtesyMs, first));
+      this.#noteSettled();
+      return this.#handOut(this.#granted(first, 1), contender, place, began);
+    });
   }
 
-  /** The lease, or undefined where somebody else has a key. */
-  async tryAcquire(job: Job, began: Instant): Promise<Lease | undefined> {
-    const result = await this.#attempt(job, began);
-    if (result instanceof Lease) return result;
-    if (result.kind !== "denied" || result.denial.why === "unreachable" || this.#context.closing.aborted)
-      throw await this.#failure(result, job, began);
-    this.#tellFailed(job, "CONTENDED", result.attempts, began, result.denial.reports());
-    return undefined;
+  /** The error for a call that came to nothing. */
+  async failure(outcome: Denied, job: Job, began: Instant): Promise<Error & { readonly code: string }> {
+    const denial = outcome.kind === "denied" ? outcome.denial : undefined;
+    if (denial !== undefined) await this.#lastWords(denial);
+    const { closing, clock } = this.#context;
+    const waitedMs = clock.glance() - began;
+    const attempts = outcome.kind === "denied" ? outcome.attempts : 0;
+    const error = closing.aborted
+      ? new LockerClosedError()
+      : outcome.kind === "denied"
+        ? this.#refusal(outcome.denial, job, attempts, waitedMs)
+        : this.#stuckBehind(outcome.before, job, waitedMs);
+    this.tellFailed(job, error.code, attempts, began, "nodes" in error ? error.nodes : []);
+    return error;
   }
 
   /** Gives back all leases, once what was under way has ended. */
@@ -135,23 +218,51 @@ export class Acquirer {
     this.#wakeups.close();
   }
 
-  async #attempt(job: Job, began: Instant): Promise<Lease | Denied> {
-    const contender: Contender = { job };
-    const place = this.#placeFor(contender);
-    this.#calls++;
+  async #settled<T>(call: Promise<T>): Promise<T> {
+    try {
+      return await call;
+    } finally {
+      this.#noteSettled();
+    }
+  }
+
+  #noteSettled(): void {
+    if (--this.#calls === 0) this.#allSettled();
+  }
+
+  /** `first`: what the first attempt came to, where one was made. */
+  async #patiently(
+    contender: Contender,
+    place: Spot | undefined,
+    began: Instant,
+    courtesyMs: number,
+    first?: Grant | Denial,
+  ): Promise<Lease | Denied> {
+    const { job } = contender;
     let lease: Lease | undefined;
     try {
-      const isFirst = place === undefined || place.isFirst;
-      const outcome = isFirst
-        ? await this.#try(contender, began)
-        : await this.#queue(contender, place, began);
+      const outcome = await this.#outcome(contender, place, began, courtesyMs, first);
       if (outcome.kind !== "granted") return outcome;
-      lease = await this.#take(outcome, contender, place, began);
+      // The last moment to give up: from here on it is the caller's.
+      if (this.#context.closing.aborted || job.signal?.aborted === true)
+        return await this.#refuse(outcome.grant, job);
+      lease = this.#handOut(outcome, contender, place, began);
       return lease;
     } finally {
       if (lease === undefined) place?.leave();
-      if (--this.#calls === 0) this.#allSettled();
     }
+  }
+
+  #outcome(
+    contender: Contender,
+    place: Spot | undefined,
+    began: Instant,
+    courtesyMs: number,
+    first: Grant | Denial | undefined,
+  ): Outcome | Promise<Outcome> {
+    if (first?.kind === "granted") return this.#granted(first, 1);
+    if (place === undefined || place.isFirst) return this.#pursue(contender, began, courtesyMs, first);
+    return this.#queue(contender, place, began);
   }
 
   /** Who makes one attempt and would have to wait in line for it goes past the line. */
@@ -171,32 +282,16 @@ export class Acquirer {
     const { waitMs, signal } = contender.job;
     const turn = await place.turn({ deadline: began + waitMs, signal, closing }, clock);
     if (turn === "late") return { kind: "queued", before: place.before().map((each) => each.job) };
-    if (turn === "first") return this.#try(contender, began);
+    if (turn === "first") return this.#pursue(contender, began, this.#courtesy.take(contender.job.nodeKeys));
     return { kind: "granted", attempts: 1, ...turn.handed };
   }
 
-  /** At the nodes, until it is granted or the time is over. */
-  #try(contender: Contender, began: Instant): Promise<Outcome> {
-    const { grantor } = this.#context;
-    const { job } = contender;
-    const courtesyMs = this.#courtesy.take(job.nodeKeys);
-    if (job.signal !== undefined || courtesyMs > 0) return this.#pursue(contender, began, courtesyMs);
-    // Nearly always the first attempt is granted: then nothing of what else there is to waiting is needed.
-    return grantor
-      .attempt(requestOf(job, PLAINLY))
-      .then((first) =>
-        first.kind === "granted"
-          ? this.#granted(first, 1)
-          : this.#pursue(contender, began, courtesyMs, first),
-      );
-  }
-
-  #granted(grant: Grant, attempts: number): Outcome {
+  #granted(grant: Grant, attempts: number): Granted {
     const tenure = { since: this.#context.clock.glance(), handOvers: 0 };
     return { kind: "granted", grant, attempts, tenure };
   }
 
-  /** `first`: what the first attempt came to, where one was made. */
+  /** At the nodes, until it is granted or the time is over. */
   async #pursue(contender: Contender, began: Instant, courtesyMs: number, first?: Denial): Promise<Outcome> {
     const { grantor, clock, entropy, closing, notify } = this.#context;
     const { job } = contender;
@@ -214,30 +309,11 @@ export class Acquirer {
       : { kind: "denied", denial: outcome, attempts };
   }
 
-  /** The last moment to give up: from here on it is the caller's. */
-  #take(
-    { grant, attempts, tenure }: Outcome & { readonly kind: "granted" },
-    contender: Contender,
-    place: Spot | undefined,
-    began: Instant,
-  ): Lease | Promise<never> {
-    const { job } = contender;
-    if (this.#context.closing.aborted || job.signal?.aborted === true) return this.#refuse(grant, job);
-    const { quorum, checkTtl, clock, events } = this.#context;
-    const { keys, owner, autoExtend, maxHoldMs } = job;
-    const { claim } = grant;
-    const terms = {
-      keys,
-      owner,
-      autoExtend,
-      maxHoldMs,
-      quorum,
-      checkTtl,
-      giveBack: () => this.#giveBack(claim, place, tenure),
-      lost: () => place?.leave(),
-      ended: this.#ended,
-    };
-    const lease = new Lease(claim, terms, clock, events);
+  #handOut(granted: Granted, contender: Contender, place: Spot | undefined, began: Instant): Lease {
+    const { clock, events } = this.#context;
+    const { grant, attempts, tenure } = granted;
+    const stay = new Stay(contender.job, grant.claim, place, tenure, this.#home);
+    const lease = new Lease(grant.claim, stay, clock, events);
     contender.lease = lease;
     this.#leases.add(lease);
     if (events.isHeard) this.#tellAcquired(lease, grant, attempts, began);
@@ -251,15 +327,17 @@ export class Acquirer {
   }
 
   /** Hands it on to the next in line, where there is one that can take it and this process has not had it for too long. */
-  async #giveBack(claim: Claim, place: Spot | undefined, tenure: Tenure): Promise<ReleaseReport> {
+  #giveBack({ claim, place, tenure }: Stay): Promise<ReleaseReport> {
     const { clock, closing } = this.#context;
     const beganAt = clock.glance();
     const isOver = tenure.handOvers >= HAND_OVERS_MAX || beganAt - tenure.since > TENURE_MS_MAX;
     const next = isOver || closing.aborted ? undefined : place?.after();
-    const report = next === undefined ? await claim.release() : await this.#handOver(claim, next, tenure);
-    if (claim.hasWoken) this.#courtesy.owe(claim.keys, clock.glance() - beganAt);
-    place?.leave();
-    return report;
+    const given = next === undefined ? claim.release() : this.#handOver(claim, next, tenure);
+    return given.then((report) => {
+      if (claim.hasWoken) this.#courtesy.owe(claim.keys, clock.glance() - beganAt);
+      place?.leave();
+      return report;
+    });
   }
 
   async #handOver(claim: Claim, next: Spot, { since, handOvers }: Tenure): Promise<ReleaseReport> {
@@ -268,21 +346,6 @@ export class Acquirer {
     const isTaken = next.hand({ grant: outcome, tenure: { since, handOvers: handOvers + 1 } });
     if (!isTaken) await outcome.claim.release();
     return report;
-  }
-
-  async #failure(outcome: Denied, job: Job, began: Instant): Promise<Error & { readonly code: string }> {
-    const denial = outcome.kind === "denied" ? outcome.denial : undefined;
-    if (denial !== undefined) await this.#lastWords(denial);
-    const { closing, clock } = this.#context;
-    const waitedMs = clock.glance() - began;
-    const attempts = outcome.kind === "denied" ? outcome.attempts : 0;
-    const error = closing.aborted
-      ? new LockerClosedError()
-      : outcome.kind === "denied"
-        ? this.#refusal(outcome.denial, job, attempts, waitedMs)
-        : this.#stuckBehind(outcome.before, job, waitedMs);
-    this.#tellFailed(job, error.code, attempts, began, "nodes" in error ? error.nodes : []);
-    return error;
   }
 
   /** The decision is made; nodes about to answer get a moment, since their answers are what a person will want to read. */
@@ -338,7 +401,7 @@ export class Acquirer {
     }));
   }
 
-  #tellFailed(
+  tellFailed(
     { keys }: Job,
     code: string,
     attempts: number,

@@ -16,7 +16,7 @@ import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
 import { ProtocolGrantor } from "./grant/grantor.ts";
 import { Proposals } from "./grant/proposals.ts";
-import type { Lease } from "./lease/lease.ts";
+import { Lease } from "./lease/lease.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
 import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
@@ -101,7 +101,9 @@ export class Locker implements AsyncDisposable {
     const job = this.#job(keys, options, { once: false, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
     if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
-    return this.#acquirer.acquire(job, began);
+    const result = await this.#acquirer.attempt(job, began);
+    if (result instanceof Lease) return result;
+    throw await this.#acquirer.failure(result, job, began);
   }
 
   /**
@@ -115,7 +117,12 @@ export class Locker implements AsyncDisposable {
     const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
     if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
-    return this.#acquirer.tryAcquire(job, began);
+    const result = await this.#acquirer.attempt(job, began);
+    if (result instanceof Lease) return result;
+    if (result.kind !== "denied" || result.denial.why === "unreachable" || this.#closing.signal.aborted)
+      throw await this.#acquirer.failure(result, job, began);
+    this.#acquirer.tellFailed(job, "CONTENDED", result.attempts, began, result.denial.reports());
+    return undefined;
   }
 
   /**
@@ -139,7 +146,9 @@ export class Locker implements AsyncDisposable {
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
     const began = this.#clock.glance();
     if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
-    return runBody(await this.#acquirer.acquire(job, began), body);
+    const result = await this.#acquirer.attempt(job, began);
+    if (!(result instanceof Lease)) throw await this.#acquirer.failure(result, job, began);
+    return runBody(result, body);
   }
 
   /** Who holds the key, on each node, with the node's own state: for people and for `doctor`s, never for decisions. */

@@ -28,13 +28,13 @@ export interface LeaseTerms {
   readonly maxHoldMs: number;
   readonly quorum: number;
   /** Throws what is wrong with a ttl. */
-  readonly checkTtl: (ttlMs: number) => void;
+  checkTtl(ttlMs: number): void;
   /** Gives back what the lease rests on; never rejects. */
-  readonly giveBack: () => Promise<ReleaseReport>;
+  giveBack(): Promise<ReleaseReport>;
   /** Called once, when the lease is lost before its release. */
-  readonly lost: () => void;
+  lost(): void;
   /** Called once, when the lease is lost or its release begins. */
-  readonly ended: (lease: Lease) => void;
+  ended(lease: Lease): void;
 }
 
 type State =
@@ -179,7 +179,7 @@ export class Lease implements AsyncDisposable {
     return this.release();
   }
 
-  async #giveBack(): Promise<ReleaseReport> {
+  #giveBack(): Promise<ReleaseReport> {
     this.#keeper?.stop();
     this.#endTimer.cancel();
     const beganAt = this.#clock.glance();
@@ -189,10 +189,12 @@ export class Lease implements AsyncDisposable {
       this.#terms.ended(this);
     }
     // L5: an extension in flight would put the lock back behind our release.
-    if (this.#extending !== undefined) await this.#extending;
-    const report = await this.#terms.giveBack();
-    if (this.#events.isHeard) this.#tellReleased(report, beganAt, validUntil);
-    return report;
+    const given = this.#extending?.then(() => this.#terms.giveBack()) ?? this.#terms.giveBack();
+    if (!this.#events.isHeard) return given;
+    return given.then((report) => {
+      this.#tellReleased(report, beganAt, validUntil);
+      return report;
+    });
   }
 
   #tellReleased({ outcome }: ReleaseReport, beganAt: Instant, validUntil: Instant): void {

@@ -255,8 +255,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a release does not wait for the extension under way",
     rule: "L5",
     file: LEASE,
-    find: "    if (this.#extending !== undefined) await this.#extending;\n",
-    replace: "",
+    find: "this.#extending?.then(() => this.#terms.giveBack()) ?? this.#terms.giveBack()",
+    replace: "this.#terms.giveBack()",
   },
   {
     name: "a renewal counts even when the old validity was over",
@@ -367,8 +367,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a lease is handed out after the locker was closed",
     rule: "close",
     file: "src/acquirer.ts",
-    find: "this.#context.closing.aborted || job.signal?.aborted === true",
-    replace: "job.signal?.aborted === true",
+    find: 'first.kind === "denied" || this.#context.closing.aborted',
+    replace: 'first.kind === "denied"',
   },
   {
     name: "nobody is told of a release",
