@@ -16,9 +16,9 @@ export type Name = LibraryName | FloorName;
 export interface Contestant {
   readonly name: Name;
   /** Takes the lock and gives it back. */
-  pair(key: string): Promise<void>;
-  prepare(): Promise<unknown>;
-  close(): void;
+  readonly pair: (key: string) => Promise<void>;
+  readonly prepare: () => Promise<unknown>;
+  readonly close: () => void;
 }
 
 export const TTL_MS = 10_000;

@@ -93,9 +93,10 @@ async function faults({ rounds, pairs }: Scale, tell: (row: Row) => void): Promi
     await withContestants(FAULT_PROOF, cluster.urls, async (contestants) => {
       for (const { pair } of contestants) for (let i = 0; i < pairs; i++) await pair(`warm:${i}`);
       for (const node of cluster.nodes.slice(0, broken))
-        await (what.endsWith("dead") ? node.kill() : node.pause());
+        if (what.endsWith("dead")) await node.kill();
+        else node.pause();
       tellAll("faults", 5, what, latencyFigures(await latencies(contestants, rounds, pairs)), tell);
-      for (const node of cluster.nodes.slice(0, broken)) if (what.endsWith("hung")) await node.resume();
+      for (const node of cluster.nodes.slice(0, broken)) if (what.endsWith("hung")) node.resume();
     });
   }
 }
