@@ -21,7 +21,7 @@ export interface Contestant {
   readonly close: () => void;
 }
 
-export const TTL_MS = 10_000;
+const TTL_MS = 10_000;
 const COMPARE_AND_DELETE =
   "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
