@@ -5,8 +5,10 @@
 import type { Faulted, Vote } from "./lock-node.ts";
 import type { EncodedRequest } from "./script-calls.ts";
 
-/** A call blocks its server for about 10 µs a request; more of them at once would be felt by others. */
+/** A call blocks its server for a few µs a request; more of them at once would be felt by others. */
 const REQUESTS_PER_CALL_MAX = 64;
+/** The script hands all keys of a call to one command, and Lua passes at most 8,000 values at once. A request has at most 128. */
+const KEYS_PER_CALL_MAX = 2_000;
 /** Calls under way at once; a healthy node answers one in a fraction of a ms. */
 const CALLS_MAX = 32;
 /** Requests that wait for a call. Beyond it the node is not keeping up, and says so by a fault. */
@@ -55,8 +57,9 @@ export class Outbox {
   #deliver(): void {
     const requests = this.#requests;
     const replies = this.#replies;
-    this.#requests = requests.length > REQUESTS_PER_CALL_MAX ? requests.splice(REQUESTS_PER_CALL_MAX) : [];
-    this.#replies = replies.length > REQUESTS_PER_CALL_MAX ? replies.splice(REQUESTS_PER_CALL_MAX) : [];
+    const count = countForOneCall(requests);
+    this.#requests = requests.length > count ? requests.splice(count) : [];
+    this.#replies = replies.length > count ? replies.splice(count) : [];
     this.#calls++;
     this.#send(requests, (votes) => {
       this.#calls--;
@@ -64,4 +67,15 @@ export class Outbox {
       votes.forEach((vote, index) => replies[index]?.(vote));
     });
   }
+}
+
+/** At least one. */
+function countForOneCall(requests: readonly EncodedRequest[]): number {
+  const most = Math.min(requests.length, REQUESTS_PER_CALL_MAX);
+  let keys = 0;
+  for (let count = 0; count < most; count++) {
+    keys += requests[count]?.keyCount ?? 0;
+    if (keys > KEYS_PER_CALL_MAX) return Math.max(1, count);
+  }
+  return most;
 }
