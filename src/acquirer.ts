@@ -14,7 +14,7 @@ import {
 import type { Events } from "./events.ts";
 import type { AttemptRequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
 import { Lease, type LeaseTerms } from "./lease/lease.ts";
-import { type Attempter, attemptUntil, type Manner } from "./wait/attempts.ts";
+import { type Attempter, attemptUntil, type Manner, PLAINLY } from "./wait/attempts.ts";
 import { Courtesy } from "./wait/courtesy.ts";
 import type { RetryFunction } from "./wait/retry.ts";
 import { type Place, Turnstile } from "./wait/turnstile.ts";
@@ -156,11 +156,10 @@ export class Acquirer {
   readonly #courtesy: Courtesy;
   readonly #wakeups: Wakeups;
   readonly #leases = new Set<Lease>();
+  readonly #home: Home;
   /** Calls that have not settled; to be waited for when all ends. */
   #calls = 0;
   #allSettled: () => void = () => {};
-
-  readonly #home: Home;
 
   constructor(context: AcquirerContext) {
     const { clock, heralds, quorum, listeningIdleMs: idleMs } = context;
@@ -413,8 +412,6 @@ export class Acquirer {
     events.emit(() => ({ type: "acquire-failed", keys, code, attempts, waitedMs, nodes }));
   }
 }
-
-const PLAINLY: Manner = { gated: false, waiting: undefined };
 
 function requestOf(
   { nodeKeys, owner, ttlMs, minValidityMs }: Job,

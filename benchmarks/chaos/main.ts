@@ -11,6 +11,7 @@ import { parseArgs } from "node:util";
 
 import { environmentOf } from "../../src/chaos/environment-of.ts";
 import { LIBRARIES, type LibraryName, versionOf } from "../libraries.ts";
+import { orUsage, usage } from "../usage.ts";
 import { type Comparison, comparisonPage } from "./page.ts";
 import { COMPARED, type Course, type Scenario } from "./scenarios.ts";
 import { tableOf } from "./table.ts";
@@ -26,13 +27,9 @@ ${COMPARED.map(({ name, title }) => `  ${name.padEnd(22)} ${title}`).join("\n")}
 libraries
 ${LIBRARIES.map((name) => `  ${name}`).join("\n")}`;
 
-const values = options();
-if (values.help) console.log(HELP);
-else await compareAll();
-
-function options() {
-  try {
-    return parseArgs({
+const values = orUsage(
+  () =>
+    parseArgs({
       options: {
         only: { type: "string" },
         library: { type: "string" },
@@ -41,16 +38,10 @@ function options() {
         html: { type: "string", default: "reports/chaos-compare.html" },
         help: { type: "boolean", default: false },
       },
-    }).values;
-  } catch (error) {
-    return usage(error instanceof Error ? error.message : String(error));
-  }
-}
-
-function usage(message: string): never {
-  console.error(`${message}\nTry --help.`);
-  process.exit(2);
-}
+    }).values,
+);
+if (values.help) console.log(HELP);
+else await compareAll();
 
 async function compareAll(): Promise<void> {
   const scenarios = chosen("only", values.only, COMPARED, ({ name }) => name);

@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { environmentOf } from "../../src/chaos/environment-of.ts";
 import { columns } from "../columns.ts";
 import { LIBRARIES, versionOf } from "../libraries.ts";
+import { orUsage, usage } from "../usage.ts";
 import { benchPage } from "./page.ts";
 import { type Rated, rated } from "./ratios.ts";
 import { type Row, type Scale, SUITES } from "./suites.ts";
@@ -34,15 +35,9 @@ const FULL: Scale = {
 };
 const QUICK: Scale = { ...FULL, concurrencies: [1, 200], rounds: 3, pairs: 100, loadMs: 400, leases: 2_000 };
 
-const values = options();
-if (values.help) console.log(HELP);
-else await bench();
-// Some libraries leave timers and reconnecting clients behind.
-process.exit();
-
-function options() {
-  try {
-    return parseArgs({
+const values = orUsage(
+  () =>
+    parseArgs({
       options: {
         suite: { type: "string" },
         nodes: { type: "string", default: "1,3,5" },
@@ -51,16 +46,12 @@ function options() {
         html: { type: "string", default: "reports/bench.html" },
         help: { type: "boolean", default: false },
       },
-    }).values;
-  } catch (error) {
-    return usage(error instanceof Error ? error.message : String(error));
-  }
-}
-
-function usage(message: string): never {
-  console.error(`${message}\nTry --help.`);
-  process.exit(2);
-}
+    }).values,
+);
+if (values.help) console.log(HELP);
+else await bench();
+// Some libraries leave timers and reconnecting clients behind.
+process.exit();
 
 async function bench(): Promise<void> {
   const names = values.suite?.split(",") ?? Object.keys(SUITES);

@@ -46,8 +46,13 @@ export async function sleep(
   signals: readonly AbortSignal[] = [],
 ): Promise<void> {
   if (signals.some((signal) => signal.aborted)) return;
-  const latch = new Latch(clock, delayMs);
+  await settledOrAborted(new Latch(clock, delayMs), signals);
+}
+
+/** Waits for the latch; one of the signals settles it as well. Never rejects and leaves no listener behind. */
+export async function settledOrAborted(latch: Latch, signals: readonly AbortSignal[]): Promise<void> {
   const wake = () => latch.settle();
+  if (signals.some((signal) => signal.aborted)) wake();
   for (const signal of signals) signal.addEventListener("abort", wake);
   await latch.settled;
   for (const signal of signals) signal.removeEventListener("abort", wake);

@@ -85,7 +85,8 @@ export async function attemptUntil<G extends Granted, D extends Denied>(
   }
 }
 
-const PLAINLY: Manner = { gated: false, waiting: undefined };
+/** All nodes at once, and in no line. */
+export const PLAINLY: Manner = { gated: false, waiting: undefined };
 
 class Pursuit<G extends Granted, D extends Denied> {
   readonly #attempter: Attempter<G, D>;

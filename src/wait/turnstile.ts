@@ -3,7 +3,7 @@
  * kept until the lease has ended, so that the next one neither asks in vain nor gets past it; whoever gives up leaves at once. Several
  * keys are several lines, joined at the same moment, so that no two can wait for each other. Knows no nodes and no leases.
  */
-import { type Clock, type Instant, Latch } from "../clock/clock.ts";
+import { type Clock, type Instant, Latch, settledOrAborted } from "../clock/clock.ts";
 
 /** `first`: go and ask the nodes. A hand-over: the one before gave it on. `late`: the deadline, or the end of the locker. */
 export type Turn<G> = "first" | "late" | { readonly handed: G };
@@ -110,14 +110,8 @@ export class Place<J, G> {
   /** Settles when it is the first, was handed what it waits for, or its patience is over. Rejects with the reason of the signal. */
   async turn({ deadline, signal, closing }: Patience, clock: Clock): Promise<Turn<G>> {
     if (this.isFirst) return "first";
-    const latch = new Latch(clock, Math.max(0, deadline - clock.now()));
-    this.#latch = latch;
-    const wake = () => latch.settle();
-    const signals = signal === undefined ? [closing] : [signal, closing];
-    if (signals.some(({ aborted }) => aborted)) wake();
-    for (const each of signals) each.addEventListener("abort", wake);
-    await latch.settled;
-    for (const each of signals) each.removeEventListener("abort", wake);
+    this.#latch = new Latch(clock, Math.max(0, deadline - clock.now()));
+    await settledOrAborted(this.#latch, signal === undefined ? [closing] : [signal, closing]);
     if (this.#handed !== undefined) return this.#handed;
     signal?.throwIfAborted();
     return this.isCalled && !closing.aborted ? "first" : "late";

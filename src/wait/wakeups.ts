@@ -3,7 +3,7 @@
  * One connection per node hears them for the whole locker, made when somebody has to wait and closed when nobody has for a while.
  * Nothing rests on a notice: lost, late, doubled or forged ones cost time or an attempt, and a timer always stands behind them.
  */
-import { type Clock, type Instant, Latch, type Timer } from "../clock/clock.ts";
+import { type Clock, type Instant, Latch, settledOrAborted, type Timer } from "../clock/clock.ts";
 
 /** What this room needs of a node. */
 export interface Herald {
@@ -158,12 +158,8 @@ export class Ear {
    */
   async sleep(ms: number, signals: readonly AbortSignal[]): Promise<boolean> {
     if (this.#isTold || signals.some(({ aborted }) => aborted)) return this.#isTold;
-    const latch = new Latch(this.#wakeups.terms.clock, ms);
-    this.#latch = latch;
-    const wake = () => latch.settle();
-    for (const signal of signals) signal.addEventListener("abort", wake);
-    await latch.settled;
-    for (const signal of signals) signal.removeEventListener("abort", wake);
+    this.#latch = new Latch(this.#wakeups.terms.clock, ms);
+    await settledOrAborted(this.#latch, signals);
     this.#latch = undefined;
     return this.#isTold;
   }
