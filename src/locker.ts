@@ -16,6 +16,7 @@ import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
 import { ProtocolGrantor } from "./grant/grantor.ts";
 import { Proposals } from "./grant/proposals.ts";
+import { Slots } from "./grant/slots.ts";
 import { Lease } from "./lease/lease.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
@@ -263,7 +264,15 @@ export class Locker implements AsyncDisposable {
     const electorate = this.#electorate;
     const clock = this.#clock;
     return new Acquirer({
-      grantor: new ProtocolGrantor({ electorate, rules: settings, clock, entropy, nodeTime, proposals }),
+      grantor: new ProtocolGrantor({
+        electorate,
+        rules: settings,
+        clock,
+        entropy,
+        nodeTime,
+        proposals,
+        slots: new Slots(clock),
+      }),
       heralds: this.#fleet.nodes,
       quorum: electorate.quorum,
       notify: settings.notify,

@@ -78,7 +78,7 @@ export class ProtocolClaim implements Claim {
   }
 
   async extend(ttlMs: number): Promise<Renewal> {
-    const { clock, electorate, rules } = this.#context;
+    const { clock, electorate, rules, slots } = this.#context;
     const t0 = clock.now();
     const remainingMs = this.#validUntil - t0;
     if (remainingMs <= 0) return { kind: "lost", cause: "expired", reports: () => [] };
@@ -87,12 +87,14 @@ export class ProtocolClaim implements Claim {
     const known = this.#standings.holders(); // E2: before the round begins
     this.#expiresBy = Math.max(this.#expiresBy, t0 + surelyExpiredMs(fullTtlMs, rules));
 
+    slots.take(); // A lease that is held does not wait behind those that are wanted.
     const ballot = await electorate.poll({
       request: this.#extensionRequests(fullTtlMs, t0),
       counts: (index) => known[index] === true,
       timeoutMs: Math.min(rules.nodeTimeoutMs, remainingMs / 2),
       late: (index, vote) => this.hear(index, vote),
     });
+    slots.give();
     this.#count(ballot);
     const reports = () => reportsOf(electorate.nodes, ballot, this.keys);
     // L3: a renewal that completes after the old validity says nothing about the time between.

@@ -5,6 +5,7 @@ import type { NodeTime } from "../clock/node-time.ts";
 import type { ValidityRules } from "../clock/validity.ts";
 import type { Electorate } from "../electorate.ts";
 import type { Proposals } from "./proposals.ts";
+import type { Slots } from "./slots.ts";
 
 interface GrantRules extends ValidityRules {
   readonly nodeTimeoutMs: number;
@@ -18,6 +19,7 @@ export interface GrantorContext {
   readonly entropy: Entropy;
   readonly nodeTime: NodeTime;
   readonly proposals: Proposals;
+  readonly slots: Slots;
 }
 
 /** τ (C2). Before the first reply of any node there is nothing to go by; the nodes then refuse, and C6 corrects it. */

@@ -6,7 +6,7 @@ import type { Instant } from "../clock/clock.ts";
 import type { Ballot } from "../electorate.ts";
 import { validityMs } from "../clock/validity.ts";
 import type { AttemptRequest, Denial, Grant, Grantor, HandOver } from "../grantor.ts";
-import type { Request, Waiter } from "../node/lock-node.ts";
+import type { Faulted, Request, Vote, Waiter } from "../node/lock-node.ts";
 import { type Exchanger, ProtocolClaim } from "./claim.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
 import { classify } from "./refusal.ts";
@@ -21,12 +21,28 @@ export class ProtocolGrantor implements Grantor, Exchanger {
 
   /** One attempt; a second one at once where the nodes only asked for a larger token (C6). */
   attempt(request: AttemptRequest): Promise<Grant | Denial> {
+    const { slots } = this.#context;
+    if (!slots.isFree) return this.#attemptLater(request);
+    slots.take();
     return this.#attempt(request, undefined, true);
+  }
+
+  async #attemptLater(request: AttemptRequest): Promise<Grant | Denial> {
+    const { slots, electorate, rules } = this.#context;
+    if (await slots.wait(rules.nodeTimeoutMs)) return this.#attempt(request, undefined, true);
+    const ballot = busy(electorate.nodes.length);
+    return {
+      kind: "denied",
+      ...classify(ballot, electorate.quorum),
+      reports: () => reportsOf(electorate.nodes, ballot, request.keys),
+      complete: () => ballot.complete(),
+    };
   }
 
   /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */
   async exchange(from: ProtocolClaim, request: AttemptRequest): Promise<HandOver> {
-    const { clock, rules } = this.#context;
+    const { clock, rules, slots } = this.#context;
+    slots.take(); // It ends a hold: what waits for slots waits for this, too.
     const releaseBy = clock.glance() + rules.nodeTimeoutMs;
     const outcome = await this.#attempt(request, from, true);
     const report =
@@ -36,14 +52,14 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     return { outcome, report };
   }
 
-  /** As few promises as can be: this is where every acquire goes through. */
+  /** As few promises as can be: this is where every acquire goes through. A slot was taken for it. */
   #attempt(
     attempt: AttemptRequest,
     from: ProtocolClaim | undefined,
     mayRepeat: boolean,
   ): Promise<Grant | Denial> {
     const { keys, owner, ttlMs } = attempt;
-    const { clock, entropy, electorate, proposals, rules } = this.#context;
+    const { clock, entropy, electorate, proposals, rules, slots } = this.#context;
     const t0 = clock.now(); // C1: before the first byte
     const tau = tauUs(this.#context, t0);
     // C1: a fresh holder and a fresh proposal for every attempt, so that votes of an earlier one can never count.
@@ -68,7 +84,9 @@ export class ProtocolGrantor implements Grantor, Exchanger {
       if (from !== undefined) ballot.votes.forEach((vote, index) => vote && from.hearExchange(index, vote));
       const outcome = this.#judge(ballot, claim, attempt);
       const isStale = outcome.kind === "denied" && outcome.why === "stale";
-      return isStale && mayRepeat ? this.#attempt(attempt, from, false) : outcome;
+      if (isStale && mayRepeat) return this.#attempt(attempt, from, false);
+      slots.give();
+      return outcome;
     });
   }
 
@@ -84,6 +102,23 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     claim.undo(mayBeWaitedFor(grounds.why));
     return { kind: "denied", ...grounds, reports, complete };
   }
+}
+
+const NOT_SENT: Faulted = {
+  kind: "faulted",
+  reason: "backlog",
+  detail: "too many attempts of this client are under way",
+  sent: false,
+};
+
+/** Nobody was asked. */
+function busy(nodes: number): Ballot {
+  return {
+    won: false,
+    votes: Array<Vote>(nodes).fill(NOT_SENT),
+    asked: Array<boolean>(nodes).fill(false),
+    complete: () => Promise.resolve(),
+  };
 }
 
 /** Rule Q1, in node time. */

@@ -65,6 +65,7 @@ export class RedisFleet implements Fleet {
     this.#events = events;
     const nodeTerms = {
       usualTtlMs: terms.ttlMs,
+      isOnly: inputs.length === 1,
       encode: encodingOnce(terms.ttlMs),
       clockWindowMs: terms.clockWindowMs,
       leadMs: leadMs(terms.clockWindowMs),

@@ -44,6 +44,8 @@ export interface RedisNodeEvents {
 export interface RedisNodeTerms extends Omit<NodeTerms, "incarnation"> {
   /** What a call says once for its requests. */
   readonly usualTtlMs: number;
+  /** Whether it is the only node of its fleet. */
+  readonly isOnly: boolean;
   /** Puts a request into words; the same one again in no time. */
   readonly encode: (request: Request) => EncodedRequest;
 }
@@ -91,7 +93,7 @@ export class RedisNode implements LockNode {
         this.become({ kind: "unreachable", detail });
       },
     });
-    this.#outbox = new Outbox((requests, answer) => this.#send(requests, answer));
+    this.#outbox = new Outbox((requests, answer) => this.#send(requests, answer), terms.isOnly);
     this.#debts = new Debts(
       clock,
       (request, reply) => this.ask(request, reply),

@@ -86,6 +86,16 @@ function locksOn(cluster: Cluster, key = KEY): Promise<unknown[]> {
   return Promise.all(cluster.nodes.filter(({ state }) => state === "up").map((node) => node.cli("GET", key)));
 }
 
+/** Of every node, sorted, without fences. */
+function locksUnder(cluster: Cluster, pattern: string): Promise<string[][]> {
+  return Promise.all(
+    cluster.nodes.map(async (node) => {
+      const keys = (await node.cli("KEYS", pattern)) as string[];
+      return keys.filter((key) => !key.endsWith(":fence")).sort();
+    }),
+  );
+}
+
 describe("nodes that die or hang", () => {
   test("two of five killed mid-hold: the lease goes on, a contender is refused", async () => {
     const cluster = await servers(5);
@@ -109,6 +119,22 @@ describe("nodes that die or hang", () => {
       what: "no lock is left on any node",
     });
     expect(await locker.tryAcquire(KEY)).toBeDefined();
+  });
+
+  test("twenty thousand acquires of one turn while a node hangs: its queue is bounded, the others grant them all, nothing is left", async () => {
+    const cluster = await servers(3);
+    const locker = await pioneer(cluster.urls, { nodeTimeoutMs: 5_000, ttlMs: 30_000 });
+    cluster.nodes[0]?.pause();
+    const leases = await Promise.all(
+      Array.from({ length: 20_000 }, (_, index) => locker.acquire(`flood:${index}`, { waitMs: 20_000 })),
+    );
+    expect(leases.every((lease) => lease.isHeld())).toBe(true);
+    cluster.nodes[0]?.resume();
+    const reports = await Promise.all(leases.map((lease) => lease.release()));
+    expect(reports.every(({ outcome }) => outcome === "released")).toBe(true);
+    await waitFor(async () => (await locksUnder(cluster, "flood:*")).every((keys) => keys.length === 0), {
+      what: "no lock is left on any node",
+    });
   });
 
   test("a majority hung: the acquire fails by its deadline, the holder is told before its validity ends", async () => {
@@ -403,6 +429,31 @@ describe("networks that lose, delay and cut", () => {
       timeoutMs: 5_000,
     });
     expect((await locker.acquire(KEY)).isHeld()).toBe(true);
+  });
+
+  test("cut amid the calls of one turn: each lock is either held, or refused and undone", async () => {
+    const cluster = await servers(3);
+    const net = await proxies(cluster);
+    const locker = await pioneer(
+      net.map(({ url }) => url),
+      { ttlMs: 20_000 },
+    );
+    await (await locker.acquire("warm-up")).release();
+    for (const proxy of net.slice(0, 2)) proxy.cutBeforeReply("batch:150");
+    const attempts = await Promise.allSettled(
+      Array.from({ length: 200 }, (_, index) => locker.tryAcquire(`batch:${index}`)),
+    );
+    const isHeld = attempts.map((attempt) => attempt.status === "fulfilled" && attempt.value !== undefined);
+    expect(isHeld[150]).toBe(false);
+    for (const attempt of attempts) {
+      if (attempt.status === "fulfilled") expect(attempt.value?.isHeld()).toBe(true);
+      else expect(attempt.reason).toBeInstanceOf(QuorumUnreachableError);
+    }
+    const expected = isHeld.flatMap((held, index) => (held ? [`batch:${index}`] : [])).sort();
+    await waitFor(
+      async () => (await locksUnder(cluster, "batch:*")).every((keys) => keys.join() === expected.join()),
+      { what: "the nodes hold what was granted, and nothing else", timeoutMs: 5_000 },
+    );
   });
 
   test("a partition that heals late delivers the old acquire: no orphan (R2)", async () => {

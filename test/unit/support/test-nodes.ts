@@ -4,6 +4,7 @@ import { NodeTime } from "../../../src/clock/node-time.ts";
 import type { VirtualClock } from "../../../src/clock/virtual-clock.ts";
 import { ProtocolGrantor } from "../../../src/grant/grantor.ts";
 import { Proposals } from "../../../src/grant/proposals.ts";
+import { Slots } from "../../../src/grant/slots.ts";
 import type {
   Faulted,
   LockNode,
@@ -111,5 +112,6 @@ export function testGrantor(
     entropy: { random: () => 0.5, unique: () => `${name}-${names++}` },
     nodeTime,
     proposals: new Proposals(1_000),
+    slots: new Slots(clock),
   });
 }
