@@ -16,10 +16,11 @@ export interface ConfigSources {
 
 type Reader = (text: string, variable: string) => unknown;
 
-/** Variable → option. `HOLDFAST_NODES` is a list of URLs with commas between. */
+/** Variable → option. `HOLDFAST_NODES` is a list of URLs with commas between, `HOLDFAST_SHARDS` of `name=URL,URL` with semicolons. */
 const VARIABLES: Readonly<Record<string, readonly [option: string, read: Reader]>> = {
   HOLDFAST_MODE: ["mode", asText],
   HOLDFAST_NODES: ["nodes", asList],
+  HOLDFAST_SHARDS: ["shards", asShards],
   HOLDFAST_TTL_MS: ["ttlMs", asNumber],
   HOLDFAST_MAX_TTL_MS: ["maxTtlMs", asNumber],
   HOLDFAST_NODE_TIMEOUT_MS: ["nodeTimeoutMs", asNumber],
@@ -79,6 +80,19 @@ function asList(value: string): string[] {
     .split(",")
     .map((part) => part.trim())
     .filter((part) => part !== "");
+}
+
+function asShards(value: string, variable: string): Record<string, string[]> {
+  const shards: Record<string, string[]> = {};
+  for (const part of value.split(";").filter((each) => each.trim() !== "")) {
+    const [name = "", nodes] = part.split(/=(.*)/s);
+    // The value is not shown: it may hold a password.
+    if (nodes === undefined) throw new ConfigError(`${variable} must be a list of name=URL,URL;name=URL,URL`);
+    if (Object.hasOwn(shards, name.trim()))
+      throw new ConfigError(`${variable} names the shard ${shown(name.trim())} twice`);
+    shards[name.trim()] = asList(nodes);
+  }
+  return shards;
 }
 
 function asNumber(value: string, variable: string): number {

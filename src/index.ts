@@ -8,7 +8,13 @@ export type { Inspection, NodeInspection } from "./node/inspection.ts";
 export type { FleetNodeState } from "./node/lock-node.ts";
 
 // Configuration
-export type { LockerOptions, MemoryOptions, QuorumOptions, SingleOptions } from "./options.ts";
+export type {
+  LockerOptions,
+  MemoryOptions,
+  QuorumOptions,
+  ShardedOptions,
+  SingleOptions,
+} from "./options.ts";
 export type { NodeInput, RedisClient } from "./node/connection.ts";
 export {
   exponentialRetry,

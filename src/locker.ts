@@ -1,27 +1,19 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * The one place that knows the modes, and the way in: what is asked for is checked, and left to the acquirer. From here an acquire goes
- * through acquirer, wait/turnstile, wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
+ * The way in: what is asked for is checked, and left to the shard its keys live on. From here an acquire goes through shard, acquirer,
+ * wait/turnstile, wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
  */
 import { setMaxListeners } from "node:events";
 
-import { Acquirer, type Job } from "./acquirer.ts";
-import { type Clock, Latch } from "./clock/clock.ts";
-import { NodeTime } from "./clock/node-time.ts";
-import { processMicros, SystemClock } from "./clock/system-clock.ts";
-import { leadMs, validityMs } from "./clock/validity.ts";
-import type { Electorate } from "./electorate.ts";
-import { LeaseLostError, LockerClosedError, OptionRangeError } from "./errors.ts";
+import type { Job } from "./acquirer.ts";
+import { SystemClock } from "./clock/system-clock.ts";
+import { validityMs } from "./clock/validity.ts";
+import { ConfigError, LeaseLostError, LockerClosedError, OptionRangeError, shown } from "./errors.ts";
 import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
-import { ProtocolGrantor } from "./grant/grantor.ts";
-import { Proposals } from "./grant/proposals.ts";
-import { Slots } from "./grant/slots.ts";
 import { Lease } from "./lease/lease.ts";
-import { RedisFleet } from "./node/fleet.ts";
-import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
-import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
-import { inspectAll, type Inspection } from "./node/inspection.ts";
+import type { FleetNodeState } from "./node/lock-node.ts";
+import type { Inspection } from "./node/inspection.ts";
 import {
   checkKeys,
   checkOwner,
@@ -30,9 +22,8 @@ import {
   resolveOptions,
   type Settings,
 } from "./options.ts";
-import { Quorum } from "./quorum/quorum.ts";
-import { quorumOf } from "./quorum/tally.ts";
-import { Single } from "./single/single.ts";
+import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
+import { Shard } from "./shard.ts";
 import { retrying, type RetryStrategy } from "./wait/retry.ts";
 
 /** Options of one acquire. Times are in milliseconds; what is left out comes from the locker. */
@@ -64,11 +55,11 @@ export class Locker implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #clock: SystemClock;
   readonly #events: Events;
-  readonly #fleet: Fleet;
-  readonly #electorate: Electorate;
-  readonly #acquirer: Acquirer;
+  readonly #shards: ReadonlyMap<string, Shard>;
+  /** Where there is one shard: nothing has to be computed then. */
+  readonly #only: Shard | undefined;
+  readonly #names: readonly HashedName[];
   readonly #closing = new AbortController();
-  #isOpen = false;
   #closed: Promise<void> | undefined;
 
   /** @internal See `createLocker`. */
@@ -81,16 +72,9 @@ export class Locker implements AsyncDisposable {
     this.#clock = new SystemClock(environment.clocks(), (jumpMs) =>
       this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
     );
-    const nodeTime = new NodeTime(Math.max(1, settings.nodes.length));
-    const proposals = new Proposals(leadMs(settings.clockWindowMs));
-    try {
-      this.#fleet = createFleet(settings, environment, this.#clock, nodeTime, proposals, this.#events);
-    } catch (error) {
-      this.#clock.close();
-      throw error;
-    }
-    this.#electorate = createElectorate(settings, this.#fleet, this.#clock);
-    this.#acquirer = this.#createAcquirer(environment, nodeTime, proposals);
+    this.#shards = this.#createShards(environment);
+    this.#names = hashedNames([...this.#shards.keys()]);
+    this.#only = this.#shards.size === 1 ? [...this.#shards.values()][0] : undefined;
   }
 
   /**
@@ -101,10 +85,11 @@ export class Locker implements AsyncDisposable {
   async acquire(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Lease> {
     const job = this.#job(keys, options, { once: false, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
-    if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
-    const result = await this.#acquirer.attempt(job, began);
+    const shard = this.#shardOf(job.nodeKeys);
+    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
+    const result = await shard.acquirer.attempt(job, began);
     if (result instanceof Lease) return result;
-    throw await this.#acquirer.failure(result, job, began);
+    throw await shard.acquirer.failure(result, job, began);
   }
 
   /**
@@ -117,12 +102,13 @@ export class Locker implements AsyncDisposable {
   ): Promise<Lease | undefined> {
     const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
-    if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
-    const result = await this.#acquirer.attempt(job, began);
+    const shard = this.#shardOf(job.nodeKeys);
+    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
+    const result = await shard.acquirer.attempt(job, began);
     if (result instanceof Lease) return result;
     if (result.kind !== "denied" || result.denial.why === "unreachable" || this.#closing.signal.aborted)
-      throw await this.#acquirer.failure(result, job, began);
-    this.#acquirer.tellFailed(job, "CONTENDED", result.attempts, began, result.denial.reports());
+      throw await shard.acquirer.failure(result, job, began);
+    shard.acquirer.tellFailed(job, "CONTENDED", result.attempts, began, result.denial.reports());
     return undefined;
   }
 
@@ -146,19 +132,26 @@ export class Locker implements AsyncDisposable {
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
     const began = this.#clock.glance();
-    if (!this.#isReadyFor(job)) await this.#opened(began + job.waitMs, job.signal);
-    const result = await this.#acquirer.attempt(job, began);
-    if (!(result instanceof Lease)) throw await this.#acquirer.failure(result, job, began);
+    const shard = this.#shardOf(job.nodeKeys);
+    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
+    const result = await shard.acquirer.attempt(job, began);
+    if (!(result instanceof Lease)) throw await shard.acquirer.failure(result, job, began);
     return runBody(result, body);
   }
 
   /** Who holds the key, on each node, with the node's own state: for people and for `doctor`s, never for decisions. */
   async inspect(key: string): Promise<Inspection> {
     this.#refuseClosed();
-    const [nodeKey] = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
-    await this.#opened();
-    const within = this.#settings.nodeTimeoutMs;
-    return inspectAll(key, nodeKey ?? key, this.#fleet, this.#electorate.quorum, within, this.#clock);
+    const [nodeKey = key] = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
+    const shard = this.#shardOf([nodeKey]);
+    await this.#opened(shard);
+    return shard.inspect(key, nodeKey);
+  }
+
+  /** The name of the shard a key lives on; undefined where there are none. */
+  shardOf(key: string): string | undefined {
+    const nodeKeys = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
+    return this.#shardOf(nodeKeys).name || undefined;
   }
 
   /**
@@ -167,22 +160,25 @@ export class Locker implements AsyncDisposable {
    */
   async init(): Promise<readonly FleetNodeState[]> {
     this.#refuseClosed();
-    const states = await this.#fleet.init();
-    const fault = this.#fleet.misconfigured();
-    if (fault !== undefined) throw fault;
-    return states;
+    const fleets = [...this.#shards.values()].map(({ fleet }) => fleet);
+    const states = await Promise.all(fleets.map((fleet) => fleet.init()));
+    for (const fleet of fleets) {
+      const fault = fleet.misconfigured();
+      if (fault !== undefined) throw fault;
+    }
+    return states.flat();
   }
 
-  /** Settles when a quorum of nodes may vote, quarantines included. Waits without limit; give a signal to limit it. */
+  /** Settles when a quorum of nodes may vote, on every shard, quarantines included. Waits without limit; give a signal to limit it. */
   async ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     this.#refuseClosed();
-    await this.#fleet.ready(options.signal);
+    await Promise.all([...this.#shards.values()].map(({ fleet }) => fleet.ready(options.signal)));
     this.#refuseClosed();
   }
 
   /** The state of every node, as this client knows it now. */
   nodes(): readonly FleetNodeState[] {
-    return this.#fleet.state();
+    return [...this.#shards.values()].flatMap(({ fleet }) => fleet.state());
   }
 
   /** Ends waiting acquires, gives back all leases, and closes connections and timers. Never rejects; safe to call twice. */
@@ -197,33 +193,58 @@ export class Locker implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    await this.#acquirer.close();
-    await this.#fleet.close();
+    await Promise.all([...this.#shards.values()].map((shard) => shard.close()));
     this.#clock.close();
   }
 
-  #isReadyFor({ signal }: Job): boolean {
-    this.#refuseClosed();
-    signal?.throwIfAborted();
-    return this.#isOpen;
+  #createShards(environment: Environment): Map<string, Shard> {
+    const settings = this.#settings;
+    const context = {
+      settings,
+      environment,
+      clock: this.#clock,
+      events: this.#events,
+      closing: this.#closing.signal,
+    };
+    const shards = new Map<string, Shard>();
+    try {
+      for (const each of settings.shards) shards.set(each.name, new Shard(each, context));
+      refuseTwins(shards.values());
+      return shards;
+    } catch (error) {
+      for (const shard of shards.values()) void shard.close();
+      this.#clock.close();
+      throw error;
+    }
   }
 
-  /** Waits for the fleet's first chance, within the deadline; a configuration that cannot work is thrown. */
-  async #opened(deadline = Infinity, signal?: AbortSignal): Promise<void> {
-    const patience = new Latch(
-      this.#clock,
-      Math.max(this.#settings.nodeTimeoutMs, deadline - this.#clock.now()),
-    );
-    const wake = () => patience.settle();
-    signal?.addEventListener("abort", wake);
-    await Promise.race([this.#fleet.opened(), patience.settled]);
-    patience.settle();
-    signal?.removeEventListener("abort", wake);
+  /** The one all keys live on: a lock of several keys is all or nothing, which two quorums cannot be together. */
+  #shardOf(nodeKeys: readonly string[]): Shard {
+    if (this.#only !== undefined) return this.#only;
+    const homes = nodeKeys.map((key) => rendezvous(key, this.#names)?.name ?? "");
+    const [home = ""] = homes;
+    const strayed = homes.findIndex((each) => each !== home);
+    const shard = this.#shards.get(home);
+    if (strayed < 0 && shard !== undefined) return shard;
+    const rule = `live on one shard (${shown(nodeKeys[0])} on ${home}, ${shown(nodeKeys[strayed])} on ${homes[strayed] ?? "none"}); a common {tag} in them keeps keys together`;
+    throw new OptionRangeError("keys", rule, nodeKeys.length);
+  }
+
+  #isReadyFor({ signal }: Job, shard: Shard): boolean {
+    this.#refuseClosed();
+    signal?.throwIfAborted();
+    return shard.isOpen;
+  }
+
+  async #opened(shard: Shard, deadline?: number, signal?: AbortSignal): Promise<void> {
+    await shard.opened(deadline, signal);
     signal?.throwIfAborted();
     this.#refuseClosed();
-    const fault = this.#fleet.misconfigured();
-    if (fault !== undefined) throw fault;
-    this.#isOpen = this.#fleet.state().every(({ state }) => state !== "connecting");
+  }
+
+  #nodeKeys(keys: readonly string[]): readonly string[] {
+    const { keyPrefix } = this.#settings;
+    return keyPrefix === "" ? keys : keys.map((key) => keyPrefix + key);
   }
 
   #job(
@@ -252,38 +273,6 @@ export class Locker implements AsyncDisposable {
       signal: options.signal,
       retry: (options.retry === undefined ? settings.retry : retrying(options.retry))?.(),
     };
-  }
-
-  #nodeKeys(keys: readonly string[]): readonly string[] {
-    const { keyPrefix } = this.#settings;
-    return keyPrefix === "" ? keys : keys.map((key) => keyPrefix + key);
-  }
-
-  #createAcquirer({ entropy }: Environment, nodeTime: NodeTime, proposals: Proposals): Acquirer {
-    const settings = this.#settings;
-    const electorate = this.#electorate;
-    const clock = this.#clock;
-    return new Acquirer({
-      grantor: new ProtocolGrantor({
-        electorate,
-        rules: settings,
-        clock,
-        entropy,
-        nodeTime,
-        proposals,
-        slots: new Slots(clock),
-      }),
-      heralds: this.#fleet.nodes,
-      quorum: electorate.quorum,
-      notify: settings.notify,
-      listeningIdleMs: settings.mode === "memory" ? 0 : LISTENING_IDLE_MS,
-      queueLengthMax: settings.queueLengthMax,
-      clock,
-      entropy,
-      events: this.#events,
-      closing: this.#closing.signal,
-      checkTtl: (ttlMs) => checkTtl(settings, ttlMs),
-    });
   }
 
   #refuseClosed(): void {
@@ -320,52 +309,16 @@ function checkAtLeast(option: string, value: number, least: number): number {
   return value;
 }
 
-function createElectorate({ mode }: Settings, { nodes }: Fleet, clock: Clock): Electorate {
-  const [only] = nodes;
-  if (mode === "quorum" || only === undefined) return new Quorum({ nodes, clock });
-  return new Single(only, clock);
-}
-
-function createFleet(
-  settings: Settings,
-  { connect, listen }: Environment,
-  clock: Clock,
-  nodeTime: NodeTime,
-  proposals: Proposals,
-  events: Events,
-): Fleet {
-  if (settings.mode === "memory") {
-    const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
-    return new MemoryFleet(processMemory(settings.fenceTtlMs), toldTime);
+function refuseTwins(shards: Iterable<Shard>): void {
+  const homes = new Map<string, string>();
+  for (const { name, fleet } of shards) {
+    for (const node of fleet.nodes) {
+      const other = homes.get(node.name);
+      if (other !== undefined)
+        throw new ConfigError(
+          `shards: ${node.name} is in ${shown(other)} and in ${shown(name)}; shards share no server`,
+        );
+      homes.set(node.name, name);
+    }
   }
-  const { nodeTimeoutMs, connectTimeoutMs } = settings;
-  const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);
-  return new RedisFleet(
-    settings.nodes,
-    {
-      ...settings,
-      quorum: quorumOf(settings.nodes.length),
-      times: { connectTimeoutMs, silenceMs },
-      connect,
-      listen,
-      learnFloor: (floor) => proposals.learnFloor(floor),
-    },
-    clock,
-    nodeTime,
-    events,
-  );
-}
-
-/** Connections on which notices are heard stay open so long after the last waiter: the next one is likely to come soon. */
-const LISTENING_IDLE_MS = 5_000;
-
-/** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
-const SILENCE_MS_MIN = 1_000;
-
-/** One memory for all lockers of the process: otherwise two of them would both have the lock. */
-let sharedMemory: MemoryNode | undefined;
-
-function processMemory(fenceTtlMs: number): MemoryNode {
-  sharedMemory ??= new MemoryNode(processMicros, fenceTtlMs);
-  return sharedMemory;
 }

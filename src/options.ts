@@ -36,7 +36,7 @@ interface CommonOptions {
    * the waiting. Default: 25 … 50 ms while it is held, at most 200 ms while nodes are missing, until `waitMs` is over.
    */
   readonly retry?: RetryStrategy | undefined;
-  /** How many calls of this locker may wait behind others of it; more are refused with `QueueFullError`. At least 0; default 10 000. */
+  /** How many calls of this locker may wait behind others of it, on each shard; more are refused with `QueueFullError`. At least 0; default 10 000. */
   readonly queueLengthMax?: number | undefined;
   /** Put before every key on the nodes. Default none. */
   readonly keyPrefix?: string | undefined;
@@ -70,12 +70,25 @@ export interface QuorumOptions extends RedisModeOptions {
   readonly mode: "quorum";
   /** Independent servers, best an odd number of them; a majority must agree. 1 … 15. */
   readonly nodes: readonly NodeInput[];
+  readonly shards?: undefined;
 }
 
 export interface SingleOptions extends RedisModeOptions {
   readonly mode: "single";
   /** Exactly one. */
   readonly nodes: readonly [NodeInput] | readonly NodeInput[];
+  readonly shards?: undefined;
+}
+
+/** Keys spread over several fleets, each of which is a quorum (or a single node) of its own. See docs/scaling.md before changing the set. */
+export interface ShardedOptions extends RedisModeOptions {
+  readonly mode: "quorum" | "single";
+  /**
+   * Name → nodes of that shard. Names and keys decide alone where a lock lives: all clients need the same names, and changing them moves
+   * keys. A server belongs to one shard. 1 … 64 shards with names of 1 … 64 characters.
+   */
+  readonly shards: Readonly<Record<string, readonly NodeInput[]>>;
+  readonly nodes?: undefined;
 }
 
 /** Locks among the users of this process's memory; needs no Redis. */
@@ -83,11 +96,19 @@ export interface MemoryOptions extends CommonOptions {
   readonly mode: "memory";
 }
 
-export type LockerOptions = QuorumOptions | SingleOptions | MemoryOptions;
+export type LockerOptions = QuorumOptions | SingleOptions | ShardedOptions | MemoryOptions;
+
+/** Nodes that decide together, and on nothing with those of other shards. */
+export interface ShardSettings {
+  /** Empty where there is only one. */
+  readonly name: string;
+  readonly nodes: readonly NodeInput[];
+}
 
 export interface Settings extends ValidityRules {
   readonly mode: LockerOptions["mode"];
-  readonly nodes: readonly NodeInput[];
+  /** At least one. */
+  readonly shards: readonly ShardSettings[];
   readonly ttlMs: number;
   readonly maxTtlMs: number;
   readonly nodeTimeoutMs: number;
@@ -109,6 +130,8 @@ export interface Settings extends ValidityRules {
 const TTL_MS_MIN = 500;
 const DAY_MS = 86_400_000;
 const NODES_MAX = 15;
+const SHARDS_MAX = 64;
+const SHARD_NAME_LENGTH_MAX = 64;
 const OWNER_LENGTH_MAX = 128;
 /** In bytes, prefix included; keys travel with every request. */
 const KEY_BYTES_MAX = 1_024;
@@ -116,7 +139,7 @@ const KEYS_MAX = 64;
 
 const OPTION_NAMES: ReadonlySet<string> = new Set(
   [
-    "mode nodes ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax".split(
+    "mode nodes shards ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax".split(
       " ",
     ),
     "clockWindowMs restartGuard allowEviction connectTimeoutMs".split(" "),
@@ -132,7 +155,7 @@ export function resolveOptions(options: LockerOptions): Settings {
   const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, DAY_MS, "ttlMs");
   const settings: Settings = {
     mode,
-    nodes: checkNodes(mode, given["nodes"]),
+    shards: checkShards(mode, given),
     ttlMs,
     maxTtlMs,
     nodeTimeoutMs: checkNodeTimeout(given["nodeTimeoutMs"], ttlMs),
@@ -230,26 +253,47 @@ function checkShape(options: unknown): Record<string, unknown> {
   return given;
 }
 
-function checkNodes(mode: LockerOptions["mode"], nodes: unknown): readonly NodeInput[] {
+function checkShards(
+  mode: LockerOptions["mode"],
+  { nodes, shards }: Record<string, unknown>,
+): readonly ShardSettings[] {
   if (mode === "memory") {
-    if (nodes !== undefined) throw new ConfigError("nodes must be absent in memory mode");
-    return [];
+    const given = nodes === undefined ? (shards === undefined ? undefined : "shards") : "nodes";
+    if (given !== undefined) throw new ConfigError(`${given} must be absent in memory mode`);
+    return [{ name: "", nodes: [] }];
   }
+  if (shards === undefined) return [{ name: "", nodes: checkNodes(mode, "nodes", nodes) }];
+  if (nodes !== undefined) throw new ConfigError("nodes and shards exclude each other; give one of them");
+  if (typeof shards !== "object" || shards === null || Array.isArray(shards))
+    throw new ConfigError(`shards must be an object of name: nodes, got ${shown(shards)}`);
+  const entries = Object.entries(shards);
+  if (entries.length < 1 || entries.length > SHARDS_MAX)
+    throw new OptionRangeError("shards", `be 1 to ${SHARDS_MAX}`, entries.length);
+  return entries.map(([name, each]) => {
+    if (name.length < 1 || name.length > SHARD_NAME_LENGTH_MAX || !name.isWellFormed())
+      throw new OptionRangeError("shards", `have names of 1 to ${SHARD_NAME_LENGTH_MAX} characters`, name);
+    return { name, nodes: checkNodes(mode, `shards.${name}`, each) };
+  });
+}
+
+function checkNodes(mode: "quorum" | "single", option: string, nodes: unknown): readonly NodeInput[] {
   if (!Array.isArray(nodes))
-    throw new ConfigError(`nodes must be an array of URLs, ioredis options or clients, got ${shown(nodes)}`);
+    throw new ConfigError(
+      `${option} must be an array of URLs, ioredis options or clients, got ${shown(nodes)}`,
+    );
   const most = mode === "single" ? 1 : NODES_MAX;
   if (nodes.length < 1 || nodes.length > most) {
     throw new OptionRangeError(
-      "nodes",
+      option,
       mode === "single" ? "be exactly one in single mode" : `be 1 to ${most}`,
       nodes.length,
     );
   }
-  for (const node of nodes as readonly unknown[]) checkNode(node);
+  for (const node of nodes as readonly unknown[]) checkNode(option, node);
   return nodes as NodeInput[];
 }
 
-function checkNode(node: unknown): void {
+function checkNode(option: string, node: unknown): void {
   if (typeof node === "object" && node !== null) return;
   const isUrl =
     typeof node === "string" &&
@@ -258,7 +302,7 @@ function checkNode(node: unknown): void {
   // The value is not shown: it may hold a password.
   if (!isUrl)
     throw new ConfigError(
-      `nodes must be URLs like redis://host:6379, ioredis options or clients, got ${typeof node === "string" ? "another string" : shown(node)}`,
+      `${option} must be URLs like redis://host:6379, ioredis options or clients, got ${typeof node === "string" ? "another string" : shown(node)}`,
     );
 }
 

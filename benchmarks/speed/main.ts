@@ -32,8 +32,17 @@ const FULL: Scale = {
   pairs: 300,
   loadMs: 800,
   leases: 10_000,
+  shardCounts: [1, 2, 4, 8, 16],
 };
-const QUICK: Scale = { ...FULL, concurrencies: [1, 200], rounds: 3, pairs: 100, loadMs: 400, leases: 2_000 };
+const QUICK: Scale = {
+  ...FULL,
+  concurrencies: [1, 200],
+  rounds: 3,
+  pairs: 100,
+  loadMs: 400,
+  leases: 2_000,
+  shardCounts: [1, 4],
+};
 
 const values = orUsage(
   () =>

@@ -37,20 +37,55 @@ export function benchPage(rows: readonly Row[], environment: Readonly<Record<str
 
 function sectionOf(suite: string, rows: readonly Row[]): Markup {
   const sizes = [...new Set(rows.map(({ nodes }) => nodes))];
-  const isCurve = suite === "throughput" && new Set(rows.map(({ at }) => at)).size > 1;
   return tag(
     "section",
     { class: "scenario" },
     tag("h2", {}, suite),
     tag("p", { class: "title" }, SUITES[suite]?.title ?? ""),
+    overNodes(suite, rows),
     sizes.map((size) => {
       const here = rows.filter(({ nodes }) => nodes === size);
       return [
         tag("h3", {}, size === 1 ? "1 node" : `${size} nodes`),
-        tag("div", { class: "scroll", tabindex: 0 }, isCurve ? curves(here) : bars(here)),
+        scrolling(isGrowth(here) ? curves(here, X_OF[suite] ?? OVER_CONCURRENCY) : bars(here)),
       ];
     }),
   );
+}
+
+/** Growth: throughput at several places. */
+function isGrowth(rows: readonly Row[]): boolean {
+  return rows.every((row) => "pairs/s" in row.figures) && new Set(rows.map(({ at }) => at)).size > 1;
+}
+
+/** What is drawn over what. */
+interface Axes {
+  readonly x: (row: Row) => number;
+  readonly figure: string;
+  readonly label: string;
+}
+
+const OVER_CONCURRENCY: Axes = { x: ({ at }) => Number(at), figure: "pairs/s", label: "locks at once" };
+const X_OF: Readonly<Record<string, Axes>> = { shards: { ...OVER_CONCURRENCY, label: "shards" } };
+
+/** The same place on clusters of several sizes; of several places the one with most at once that every library is at home at. */
+function overNodes(suite: string, rows: readonly Row[]): Content {
+  const figure = suite === "throughput" ? "pairs/s" : "p50 µs";
+  const at = suite === "throughput" && rows.some((row) => row.at === COMMON_PLACE) ? COMMON_PLACE : "1";
+  const here = rows.filter((row) => row.at === at && figure in row.figures);
+  if (new Set(here.map(({ nodes }) => nodes)).size < 2) return [];
+  // One library under the name of its mode.
+  const named = here.map((row): Row => ({ ...row, name: isOurs(row.name) ? "holdfast" : row.name }));
+  return [
+    tag("h3", {}, `over the number of nodes, ${at} at once`),
+    scrolling(curves(named, { x: ({ nodes }) => nodes, figure, label: `nodes; ${figure}` })),
+  ];
+}
+
+const COMMON_PLACE = "200";
+
+function scrolling(plot: Markup): Markup {
+  return tag("div", { class: "scroll", tabindex: 0 }, plot);
 }
 
 function styleOf(name: Name): string {
@@ -59,16 +94,17 @@ function styleOf(name: Name): string {
 }
 
 /** Both axes count in powers of ten. */
-function curves(rows: readonly Row[]): Markup {
+function curves(rows: readonly Row[], { x: xOf, figure, label }: Axes): Markup {
   const names = [...new Set(rows.map(({ name }) => name))];
-  const values = rows.map((row) => row.figures["pairs/s"] ?? 1);
-  const ats = rows.map(({ at }) => Number(at));
+  const valueOf = (row: Row | undefined): number => row?.figures[figure] ?? 1;
+  const values = rows.map(valueOf);
+  const ats = rows.map(xOf);
   const x = scale(Math.min(...ats), Math.max(...ats), LEFT, WIDTH - RIGHT);
   const y = scale(Math.min(...values) / 1.2, Math.max(...values) * 1.2, HEIGHT - BOTTOM, 12);
   const labels = spread(
     names.map((name) => {
       const last = rows.filter((row) => row.name === name).at(-1);
-      return { name, y: y(last?.figures["pairs/s"] ?? 1) };
+      return { name, y: y(valueOf(last)) };
     }),
   );
   return tag(
@@ -77,7 +113,7 @@ function curves(rows: readonly Row[]): Markup {
       viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
       role: "img",
       class: "plots",
-      "aria-label": "pairs a second over concurrency",
+      "aria-label": `${figure} over ${label}`,
     },
     [...new Set(ats)].map((at) => [
       tag("line", { x1: x(at), x2: x(at), y1: 12, y2: HEIGHT - BOTTOM, class: "grid" }),
@@ -90,13 +126,13 @@ function curves(rows: readonly Row[]): Markup {
     names.map((name) => {
       const points = rows
         .filter((row) => row.name === name)
-        .map((row) => `${x(Number(row.at)).toFixed(1)},${y(row.figures["pairs/s"] ?? 1).toFixed(1)}`);
+        .map((row) => `${x(xOf(row)).toFixed(1)},${y(valueOf(row)).toFixed(1)}`);
       return tag("polyline", { points: points.join(" "), class: `curve ${styleOf(name)}` });
     }),
     labels.map(({ name, y: at }) =>
       tag("text", { x: WIDTH - RIGHT + 8, y: at + 4, class: styleOf(name) }, name),
     ),
-    tag("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, "locks at once"),
+    tag("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 2, "text-anchor": "middle" }, label),
   );
 }
 

@@ -2,6 +2,7 @@
 import { proxied } from "../../src/chaos/network/proxy.ts";
 import { startCluster } from "../../src/chaos/servers/cluster.ts";
 import { createLocker, type LockerOptions } from "../../src/index.ts";
+import { Simulation } from "../../src/sim/index.ts";
 import { isFloor, isOurs, type Name, namesFor } from "./contestants.ts";
 import { type Latency, latencies, type Load, loads, withContestants } from "./measure.ts";
 
@@ -22,6 +23,7 @@ export interface Scale {
   readonly pairs: number;
   readonly loadMs: number;
   readonly leases: number;
+  readonly shardCounts: readonly number[];
 }
 
 export type Suite = (scale: Scale, tell: (row: Row) => void) => Promise<void>;
@@ -33,6 +35,10 @@ export const SUITES: Readonly<Record<string, { readonly title: string; readonly 
   faults: { title: "the same latency with nodes that are dead or hung", run: faults },
   "multi-key": { title: "several keys, all or nothing", run: multiKey },
   held: { title: "leases that are held and extend themselves", run: held },
+  shards: {
+    title: "keys spread over so many quorums of three, simulated: servers are busy for 20 µs a request",
+    run: shards,
+  },
 };
 
 async function latency({ nodes, rounds, pairs }: Scale, tell: (row: Row) => void): Promise<void> {
@@ -148,6 +154,41 @@ async function held({ leases }: Scale, tell: (row: Row) => void): Promise<void> 
 }
 
 const BATCH = 200;
+
+/** In virtual time: what the quorums allow, whatever the machine that simulates them does. */
+async function shards({ shardCounts }: Scale, tell: (row: Row) => void): Promise<void> {
+  for (const count of shardCounts) {
+    const figures = { "pairs/s": await pairsOnShards(count) };
+    tell({ suite: "shards", nodes: 3, name: "holdfast", at: String(count), figures });
+  }
+}
+
+const REQUEST_MS = 0.02;
+const CLIENTS_PER_SHARD = 200;
+const SHARDS_MS = 200;
+
+async function pairsOnShards(count: number): Promise<number> {
+  const simulation = new Simulation({ seed: `shards ${count}`, nodes: 3 * count });
+  for (const server of simulation.servers) server.requestMs = REQUEST_MS;
+  const names = simulation.servers.map(({ name }) => name);
+  const homes = Array.from({ length: count }, (_, index) => names.slice(3 * index, 3 * index + 3));
+  const fleet = Object.fromEntries(homes.map((servers, index) => [`shard-${index}`, servers]));
+  const { locker } = simulation.start("client", { shards: fleet });
+  await simulation.run(locker.init());
+  await simulation.run(locker.ready());
+  const end = simulation.clock.now() + SHARDS_MS;
+  let pairs = 0;
+  const worker = async (_: unknown, index: number): Promise<void> => {
+    for (let turn = 0; simulation.clock.now() < end; turn++) {
+      const lease = await locker.acquire(`work:${index}:${turn}`);
+      await lease.release();
+      pairs++;
+    }
+  };
+  await simulation.run(Promise.all(Array.from({ length: CLIENTS_PER_SHARD * count }, worker)));
+  await simulation.run(locker.close());
+  return pairs / (SHARDS_MS / 1_000);
+}
 
 function collect(): void {
   (globalThis as { gc?: () => void }).gc?.();

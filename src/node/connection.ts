@@ -29,6 +29,15 @@ export interface ConnectionTimes {
   readonly silenceMs: number;
 }
 
+/** A connection ended under a request: it was sent, and nothing is known of what became of it. */
+export class ConnectionEndedError extends Error {
+  override readonly name = "ConnectionEndedError";
+
+  constructor() {
+    super("the connection ended before its answer");
+  }
+}
+
 export interface Connection {
   /** Address without credentials, for people. */
   readonly name: string;
@@ -40,7 +49,7 @@ export interface Connection {
   readonly lastError: string;
   /** Begins to connect, and never stops trying until it is closed. */
   open(): void;
-  /** One command, written now; rejects when the server says no, or when the connection ends before its answer. */
+  /** One command, written now; rejects when the server says no, or with a `ConnectionEndedError`. */
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
   /** The same for the hot path, without a promise of its own: exactly one of the two is called, never synchronously. */
   sendScript(

@@ -11,6 +11,7 @@ import type { Clock, Timer } from "../clock/clock.ts";
 import { ConfigError } from "../errors.ts";
 import {
   type Connection,
+  ConnectionEndedError,
   type ConnectionEvents,
   type ConnectionTimes,
   type Listener,
@@ -67,6 +68,8 @@ export class IoredisConnection implements Connection {
     this.#silence.asked();
     try {
       return await this.#redis.call(command, ...args);
+    } catch (error) {
+      throw endedOr(error);
     } finally {
       this.#silence.answered();
     }
@@ -89,7 +92,7 @@ export class IoredisConnection implements Connection {
       },
       (error: unknown) => {
         this.#silence.answered();
-        failed(error);
+        failed(endedOr(error));
       },
     );
   }
@@ -151,6 +154,12 @@ export class IoredisConnection implements Connection {
       this.#reset(`connected, but silent for ${patienceMs} ms`),
     );
   }
+}
+
+/** How ioredis calls it when a connection ends under a request that it is told not to send again. */
+function endedOr(error: unknown): unknown {
+  const hasEnded = error instanceof Error && error.name === "MaxRetriesPerRequestError";
+  return hasEnded ? new ConnectionEndedError() : error;
 }
 
 /** A command that is in words already: what would be made of its arguments is handed in. */

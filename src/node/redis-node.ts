@@ -5,7 +5,13 @@
 import { createHash } from "node:crypto";
 
 import type { Clock, Instant } from "../clock/clock.ts";
-import type { Connection, ConnectionEvents, Listener, ListenerEvents } from "./connection.ts";
+import {
+  type Connection,
+  ConnectionEndedError,
+  type ConnectionEvents,
+  type Listener,
+  type ListenerEvents,
+} from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
@@ -288,15 +294,8 @@ function showsOtherMemory(vote: Vote): boolean {
 
 /** An error is not proof that nothing happened: a proxy between us may have made it up. */
 function faultOf(error: unknown): Faulted {
-  // What ioredis calls it when a connection ends under a request that it is told not to send again.
-  if (error instanceof Error && error.name === "MaxRetriesPerRequestError") {
-    return {
-      kind: "faulted",
-      reason: "unreachable",
-      detail: "the connection ended before its answer",
-      sent: true,
-    };
-  }
+  if (error instanceof ConnectionEndedError)
+    return { kind: "faulted", reason: "unreachable", detail: error.message, sent: true };
   return { kind: "faulted", reason: "error", detail: messageOf(error), sent: true };
 }
 

@@ -6,6 +6,7 @@
 import type { Clock, Timer } from "../clock/clock.ts";
 import {
   type Connection,
+  ConnectionEndedError,
   type ConnectionEvents,
   type ConnectionTimes,
   reconnectDelayMs,
@@ -215,7 +216,7 @@ export class SimConnection implements Connection {
     this.#pending.clear();
     for (const { failed } of lost) {
       this.#silence.answered();
-      queueMicrotask(() => failed(new Error("the connection ended before its answer")));
+      queueMicrotask(() => failed(new ConnectionEndedError()));
     }
   }
 }

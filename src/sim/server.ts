@@ -63,6 +63,8 @@ export class SimServer {
   /** Called with every request of a script, right after it was executed. */
   executed: (execution: Execution) => void = () => {};
   noticeWeather: NoticeWeather = CLEAR;
+  /** How long a request of a script keeps the process busy, in ms: what comes meanwhile waits its turn. 0: no time at all. */
+  requestMs = 0;
   readonly #subscribers = new Map<string, Set<Subscriber>>();
   readonly #clock: VirtualClock;
   readonly #prng: Prng;
@@ -72,8 +74,9 @@ export class SimServer {
   #runId: string;
   #replicationId: string;
   #clockBase = { at: 0, wallMs: EPOCH_MS, rate: 1 };
-  /** What a stopped process has in its sockets. */
+  /** What a stopped or busy process has in its sockets. */
   #backlog: (() => void)[] = [];
+  #busyUntil = 0;
   #starts = 0;
 
   constructor(name: string, clock: VirtualClock, prng: Prng) {
@@ -147,9 +150,7 @@ export class SimServer {
   resume(): void {
     if (this.state !== "paused") return;
     this.state = "up";
-    const backlog = this.#backlog;
-    this.#backlog = [];
-    for (const execute of backlog) execute();
+    this.#work();
   }
 
   /** FLUSHALL: the process and its incarnation stay, all data and the marker go. */
@@ -199,8 +200,19 @@ export class SimServer {
 
   /** Something has arrived: done now, or when the process runs again. */
   perform(execute: () => void): void {
-    if (this.state === "up") execute();
-    else if (this.state === "paused") this.#backlog.push(execute);
+    if (this.state === "dead") return;
+    this.#backlog.push(execute);
+    this.#work();
+  }
+
+  #work(): void {
+    while (this.state === "up" && this.#busyUntil <= this.#clock.now()) {
+      const execute = this.#backlog.shift();
+      if (execute === undefined) return;
+      const wasFree = this.#busyUntil;
+      execute();
+      if (this.#busyUntil > wasFree) this.#clock.at(this.#busyUntil, () => this.#work());
+    }
   }
 
   execute(command: string, args: readonly (string | number)[]): Reply {
@@ -276,6 +288,7 @@ export class SimServer {
     const nowUs = this.nowUs();
     switch (call.kind) {
       case "vote":
+        this.#busyUntil = this.#clock.now() + this.requestMs * call.requests.length;
         return votesReply(
           nowUs,
           call.requests.map((request) => this.#vote(request, call, nowUs)),

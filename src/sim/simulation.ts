@@ -5,7 +5,7 @@
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
 import type { NodeInput } from "../node/connection.ts";
-import type { QuorumOptions } from "../options.ts";
+import type { LockerOptions, QuorumOptions } from "../options.ts";
 import { SimConnection } from "./connection.ts";
 import { SimListener } from "./listener.ts";
 import { Network } from "./network.ts";
@@ -21,9 +21,11 @@ export interface SimulationOptions {
 }
 
 /** What a process runs with; the nodes are the simulation's. */
-export type SimLockerOptions = Partial<Omit<QuorumOptions, "nodes" | "mode">> & {
+export type SimLockerOptions = Partial<Omit<QuorumOptions, "nodes" | "mode" | "shards">> & {
   /** Names of the servers this process knows; default all of them. */
   readonly knows?: readonly string[] | undefined;
+  /** Names of the servers of each shard, instead of `knows`. */
+  readonly shards?: Readonly<Record<string, readonly string[]>> | undefined;
   /** How fast the process's clock runs; default 1. */
   readonly clockRate?: number | undefined;
 };
@@ -63,7 +65,7 @@ export class Simulation {
   }
 
   /** A new process; names may come again when the earlier one has ended. */
-  start(name: string, { knows, clockRate = 1, ...options }: SimLockerOptions = {}): Client {
+  start(name: string, { knows, shards, clockRate = 1, ...options }: SimLockerOptions = {}): Client {
     const process = new SimProcess(name, this.clock, clockRate);
     const prng = this.prng.fork(`process ${name} at ${this.clock.now()}`);
     const connections = new Map<string, SimConnection>();
@@ -75,23 +77,26 @@ export class Simulation {
       prng,
     });
     const names = knows ?? this.servers.map((server) => server.name);
-    const locker = new Locker(
-      { mode: "quorum", owner: name, ...options, nodes: names.map((each) => `redis://${each}`) },
-      {
-        clocks: () => process.clocks(),
-        entropy: entropyFrom(prng),
-        connect: (input, times, clock, events) => {
-          const connection = new SimConnection(placeOf(input), times, clock, events);
-          connections.set(connection.name, connection);
-          return connection;
-        },
-        listen: (input, channel, times, clock, events) => {
-          const listener = new SimListener(placeOf(input), channel, times, clock, events);
-          listeners.set(hostOf(input), listener);
-          return listener;
-        },
+    const fleet =
+      shards === undefined
+        ? { nodes: urlsOf(names) }
+        : {
+            shards: Object.fromEntries(Object.entries(shards).map(([shard, each]) => [shard, urlsOf(each)])),
+          };
+    const locker = new Locker({ mode: "quorum", owner: name, ...options, ...fleet } satisfies LockerOptions, {
+      clocks: () => process.clocks(),
+      entropy: entropyFrom(prng),
+      connect: (input, times, clock, events) => {
+        const connection = new SimConnection(placeOf(input), times, clock, events);
+        connections.set(connection.name, connection);
+        return connection;
       },
-    );
+      listen: (input, channel, times, clock, events) => {
+        const listener = new SimListener(placeOf(input), channel, times, clock, events);
+        listeners.set(hostOf(input), listener);
+        return listener;
+      },
+    });
     return {
       process,
       locker,
@@ -122,6 +127,10 @@ export class Simulation {
   pass(ms: number): Promise<void> {
     return this.clock.advance(ms);
   }
+}
+
+function urlsOf(names: readonly string[]): string[] {
+  return names.map((name) => `redis://${name}`);
 }
 
 /** The nodes of a simulated locker are named by URLs, as those of any other. */

@@ -332,10 +332,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a batch whose connection ended was never executed",
     rule: "outbox",
     file: "src/node/redis-node.ts",
-    find: `      detail: "the connection ended before its answer",
-      sent: true,`,
-    replace: `      detail: "the connection ended before its answer",
-      sent: false,`,
+    find: `detail: error.message, sent: true`,
+    replace: `detail: error.message, sent: false`,
   },
   {
     name: "an error of a batch is proof that nothing was executed",

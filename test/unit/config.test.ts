@@ -29,6 +29,14 @@ test("from the environment", () => {
   });
 });
 
+test("shards from the environment", () => {
+  const env = { HOLDFAST_MODE: "quorum", HOLDFAST_SHARDS: "a=redis://a:1,redis://b:1?x=y; b=redis://c:1" };
+  expect(loadConfig({ env })).toEqual({
+    mode: "quorum",
+    shards: { a: ["redis://a:1", "redis://b:1?x=y"], b: ["redis://c:1"] },
+  });
+});
+
 test("from a file, which the environment overrules", () => {
   const path = file('{ "mode": "single", "nodes": ["redis://a:1"], "ttlMs": 5000 }');
   expect(loadConfig({ file: path, env: {} })).toEqual({
@@ -47,6 +55,8 @@ test.each([
   [{ HOLDFAST_MODE: "quorum" }, /nodes must be an array/],
   [{ HOLDFAST_MODE: "memory", HOLDFAST_TTL_MS: "ten" }, /HOLDFAST_TTL_MS must be a number, got "ten"/],
   [{ HOLDFAST_MODE: "memory", HOLDFAST_TTL_MS: "1" }, /ttlMs must be an integer from 500/],
+  [{ HOLDFAST_MODE: "quorum", HOLDFAST_SHARDS: "redis://a:1" }, /HOLDFAST_SHARDS must be a list of name=URL/],
+  [{ HOLDFAST_MODE: "quorum", HOLDFAST_SHARDS: "a=redis://a;a=redis://b" }, /names the shard "a" twice/],
   [{ HOLDFAST_CONFIG: "/nowhere/holdfast.json" }, /cannot be read/],
 ])("%j is refused", (env, expected) => {
   expect(() => loadConfig({ env })).toThrow(expected);

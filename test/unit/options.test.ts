@@ -46,6 +46,25 @@ test.each([
     "OPTION_RANGE: nodes must be exactly one in single mode, got 2",
   ],
   [{ mode: "memory", nodes: ["redis://a:1"] }, "CONFIG_INVALID: nodes must be absent in memory mode"],
+  [{ mode: "memory", shards: {} }, "CONFIG_INVALID: shards must be absent in memory mode"],
+  [
+    { ...QUORUM, shards: { a: ["redis://a:1"] } },
+    "CONFIG_INVALID: nodes and shards exclude each other; give one of them",
+  ],
+  [{ mode: "quorum", shards: {} }, "OPTION_RANGE: shards must be 1 to 64, got 0"],
+  [
+    { mode: "quorum", shards: ["redis://a:1"] },
+    "CONFIG_INVALID: shards must be an object of name: nodes, got an array",
+  ],
+  [
+    { mode: "quorum", shards: { "": ["redis://a:1"] } },
+    'OPTION_RANGE: shards must have names of 1 to 64 characters, got ""',
+  ],
+  [{ mode: "quorum", shards: { a: [] } }, "OPTION_RANGE: shards.a must be 1 to 15, got 0"],
+  [
+    { mode: "single", shards: { a: ["redis://a:1", "redis://b:1"] } },
+    "OPTION_RANGE: shards.a must be exactly one in single mode, got 2",
+  ],
   [{ ...QUORUM, ttlMs: 499 }, "OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got 499"],
   [{ ...QUORUM, ttlMs: Number.NaN }, "OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got NaN"],
   [{ ...QUORUM, ttlMs: "10000" }, 'OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got "10000"'],

@@ -52,6 +52,25 @@ describe("a simulation", () => {
   });
 });
 
+describe("calls of many requests", () => {
+  test("that a server executed and could not answer are undone on a new connection, long before their ttl", async () => {
+    const { simulation, client } = await pioneer("half", 3, { ttlMs: 20_000 });
+    const { network, servers } = simulation;
+    for (const server of servers.slice(0, 2)) network.path(server.name, "a").cut();
+    const keys = Array.from({ length: 100 }, (_, index) => `k${index}`);
+    const attempts = keys.map((key) => client.locker.tryAcquire(key).catch((error: unknown) => error));
+    await simulation.pass(5);
+    const locked = () => servers.map((server) => keys.filter((key) => server.holderOf(key) !== undefined));
+    expect(locked().map((each) => each.length)).toEqual([100, 100, 100]);
+    for (const server of servers.slice(0, 2)) client.disconnect(server.name);
+    for (const outcome of await simulation.run(Promise.all(attempts)))
+      expect(outcome).toBeInstanceOf(QuorumUnreachableError);
+    network.healAll();
+    await simulation.pass(2_000);
+    expect(locked()).toEqual([[], [], []]);
+  });
+});
+
 describe("found by simulation", () => {
   test("a wall clock that is stepped by an hour does not shut its client out for the hour (proposals)", async () => {
     const { simulation, client } = await pioneer("step");

@@ -1,0 +1,158 @@
+/**
+ * Nodes that decide together, and what works on them: the fleet, how it is asked as one, and who acquires there. Most lockers have one of
+ * these; keys that are spread over several quorums meet here again, each on its own. The one place that knows the modes.
+ */
+import { Acquirer } from "./acquirer.ts";
+import { type Clock, Latch } from "./clock/clock.ts";
+import { NodeTime } from "./clock/node-time.ts";
+import { processMicros } from "./clock/system-clock.ts";
+import { leadMs } from "./clock/validity.ts";
+import type { Electorate } from "./electorate.ts";
+import type { Environment } from "./environment.ts";
+import type { Events } from "./events.ts";
+import { ProtocolGrantor } from "./grant/grantor.ts";
+import { Proposals } from "./grant/proposals.ts";
+import { Slots } from "./grant/slots.ts";
+import type { NodeInput } from "./node/connection.ts";
+import { RedisFleet } from "./node/fleet.ts";
+import { inspectAll, type Inspection } from "./node/inspection.ts";
+import type { Fleet } from "./node/lock-node.ts";
+import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
+import { checkTtl, type Settings, type ShardSettings } from "./options.ts";
+import { Quorum } from "./quorum/quorum.ts";
+import { quorumOf } from "./quorum/tally.ts";
+import { Single } from "./single/single.ts";
+
+/** What the shards of a locker share. */
+export interface ShardContext {
+  readonly settings: Settings;
+  readonly environment: Environment;
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly closing: AbortSignal;
+}
+
+export class Shard {
+  /** Empty where it is the only one. */
+  readonly name: string;
+  readonly fleet: Fleet;
+  readonly acquirer: Acquirer;
+  readonly #context: ShardContext;
+  readonly #electorate: Electorate;
+  #isOpen = false;
+
+  constructor({ name, nodes }: ShardSettings, context: ShardContext) {
+    const { settings, environment, clock, events } = context;
+    const nodeTime = new NodeTime(Math.max(1, nodes.length));
+    const proposals = new Proposals(leadMs(settings.clockWindowMs));
+    this.name = name;
+    this.#context = context;
+    this.fleet = createFleet(settings, nodes, environment, clock, nodeTime, proposals, events);
+    this.#electorate = createElectorate(settings, this.fleet, clock);
+    this.acquirer = createAcquirer(context, this.fleet, this.#electorate, nodeTime, proposals);
+  }
+
+  /** Its nodes have all had their first chance. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Waits for that, within the deadline, or until the signal aborts; a configuration that cannot work is thrown. */
+  async opened(deadline = Infinity, signal?: AbortSignal): Promise<void> {
+    const { clock, settings } = this.#context;
+    const patience = new Latch(clock, Math.max(settings.nodeTimeoutMs, deadline - clock.now()));
+    const wake = () => patience.settle();
+    signal?.addEventListener("abort", wake);
+    await Promise.race([this.fleet.opened(), patience.settled]);
+    patience.settle();
+    signal?.removeEventListener("abort", wake);
+    const fault = this.fleet.misconfigured();
+    if (fault !== undefined) throw fault;
+    this.#isOpen = this.fleet.state().every(({ state }) => state !== "connecting");
+  }
+
+  inspect(key: string, nodeKey: string): Promise<Inspection> {
+    const { clock, settings } = this.#context;
+    return inspectAll(key, nodeKey, this.fleet, this.#electorate.quorum, settings.nodeTimeoutMs, clock);
+  }
+
+  async close(): Promise<void> {
+    await this.acquirer.close();
+    await this.fleet.close();
+  }
+}
+
+function createAcquirer(
+  { settings, environment, clock, events, closing }: ShardContext,
+  fleet: Fleet,
+  electorate: Electorate,
+  nodeTime: NodeTime,
+  proposals: Proposals,
+): Acquirer {
+  const { entropy } = environment;
+  const slots = new Slots(clock);
+  return new Acquirer({
+    grantor: new ProtocolGrantor({ electorate, rules: settings, clock, entropy, nodeTime, proposals, slots }),
+    heralds: fleet.nodes,
+    quorum: electorate.quorum,
+    notify: settings.notify,
+    listeningIdleMs: settings.mode === "memory" ? 0 : LISTENING_IDLE_MS,
+    queueLengthMax: settings.queueLengthMax,
+    clock,
+    entropy,
+    events,
+    closing,
+    checkTtl: (ttlMs) => checkTtl(settings, ttlMs),
+  });
+}
+
+function createElectorate({ mode }: Settings, { nodes }: Fleet, clock: Clock): Electorate {
+  const [only] = nodes;
+  if (mode === "quorum" || only === undefined) return new Quorum({ nodes, clock });
+  return new Single(only, clock);
+}
+
+function createFleet(
+  settings: Settings,
+  nodes: readonly NodeInput[],
+  { connect, listen }: Environment,
+  clock: Clock,
+  nodeTime: NodeTime,
+  proposals: Proposals,
+  events: Events,
+): Fleet {
+  if (settings.mode === "memory") {
+    const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
+    return new MemoryFleet(processMemory(settings.fenceTtlMs), toldTime);
+  }
+  const { nodeTimeoutMs, connectTimeoutMs } = settings;
+  const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);
+  return new RedisFleet(
+    nodes,
+    {
+      ...settings,
+      quorum: quorumOf(nodes.length),
+      times: { connectTimeoutMs, silenceMs },
+      connect,
+      listen,
+      learnFloor: (floor) => proposals.learnFloor(floor),
+    },
+    clock,
+    nodeTime,
+    events,
+  );
+}
+
+/** Connections on which notices are heard stay open so long after the last waiter: the next one is likely to come soon. */
+const LISTENING_IDLE_MS = 5_000;
+
+/** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
+const SILENCE_MS_MIN = 1_000;
+
+/** One memory for all lockers of the process: otherwise two of them would both have the lock. */
+let sharedMemory: MemoryNode | undefined;
+
+function processMemory(fenceTtlMs: number): MemoryNode {
+  sharedMemory ??= new MemoryNode(processMicros, fenceTtlMs);
+  return sharedMemory;
+}
