@@ -6,13 +6,14 @@ import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
 import {
   AcquireTimeoutError,
+  LeaseLostError,
   LockerClosedError,
   type NodeReport,
   QueueFullError,
   QuorumUnreachableError,
 } from "./errors.ts";
 import type { Events } from "./events.ts";
-import type { AttemptRequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
+import type { AttemptRequest, Bequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
 import { Lease, type LeaseTerms } from "./lease/lease.ts";
 import { type Attempter, attemptUntil, type Manner, PLAINLY } from "./wait/attempts.ts";
 import { Courtesy } from "./wait/courtesy.ts";
@@ -147,6 +148,8 @@ class Stay implements LeaseTerms {
 const HAND_OVERS_MAX = 32;
 const TENURE_MS_MAX = 100;
 
+const settledAlready = (): Promise<void> => Promise.resolve();
+
 /** How long an error waits for the nodes that had not answered when it was decided, above two round trips. */
 const STRAGGLERS_MS = 5;
 
@@ -192,6 +195,35 @@ export class Acquirer {
       this.#noteSettled();
       return this.#handOut(this.#granted(first, 1), contender, place, began);
     });
+  }
+
+  /** A lease on what another process let go of. Rejects where it is not held any more, or where that is not known. */
+  adopt(job: Job, bequest: Bequest, began: Instant): Promise<Lease> {
+    this.#calls++;
+    return this.#settled(this.#adopt(job, bequest, began));
+  }
+
+  async #adopt(job: Job, bequest: Bequest, began: Instant): Promise<Lease> {
+    const { grantor, quorum, closing } = this.#context;
+    const { claim, outcome } = await grantor.adopt(bequest, job.ttlMs);
+    if (outcome.kind === "lost") {
+      void claim.release(); // What is left of it on a minority of nodes is in the way of others.
+      throw new LeaseLostError({ keys: job.keys, fence: bequest.fence }, outcome.cause, outcome.reports());
+    }
+    if (outcome.kind === "unknown")
+      throw new QuorumUnreachableError("adoption not confirmed", quorum, outcome.reports());
+    if (closing.aborted) throw new LockerClosedError();
+    const contender: Contender = { job };
+    const place = this.#turnstile.isFree(job.nodeKeys)
+      ? this.#turnstile.join(job.nodeKeys, contender)
+      : undefined;
+    const granted = this.#granted({ kind: "granted", claim, reports: () => [], complete: settledAlready }, 1);
+    return this.#handOut(granted, contender, place, began);
+  }
+
+  /** Every lease that was not lost and whose release has not begun. */
+  leases(): readonly Lease[] {
+    return [...this.#leases];
   }
 
   /** The error for a call that came to nothing. */

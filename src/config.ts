@@ -33,6 +33,7 @@ const VARIABLES: Readonly<Record<string, readonly [option: string, read: Reader]
   HOLDFAST_RESTART_GUARD: ["restartGuard", asText],
   HOLDFAST_ALLOW_EVICTION: ["allowEviction", asBoolean],
   HOLDFAST_NOTIFY: ["notify", asBoolean],
+  HOLDFAST_REENTRANT: ["reentrant", asBoolean],
   HOLDFAST_QUEUE_LENGTH_MAX: ["queueLengthMax", asNumber],
   HOLDFAST_KEY_PREFIX: ["keyPrefix", asText],
   HOLDFAST_OWNER: ["owner", asText],

@@ -55,7 +55,7 @@ export type HoldfastEvent =
       readonly type: "released";
       readonly keys: readonly string[];
       readonly fence: number;
-      readonly outcome: "released" | "expired" | "uncertain";
+      readonly outcome: "released" | "expired" | "uncertain" | "detached";
       readonly heldMs: number;
       /** Validity left when the release began. */
       readonly remainingMs: number;

@@ -32,6 +32,8 @@ export interface Claim {
   readonly extendedAt: Instant;
   readonly validUntil: Instant;
 
+  /** The largest proposal made for it, by which its release is known to be newer. */
+  readonly largestProposal: number;
   /** Never rejects, never shortens. */
   extend(ttlMs: number): Promise<Renewal>;
   /** Never rejects; settles within the node timeout. */
@@ -90,8 +92,9 @@ export interface ReleaseReport {
   /**
    * `released`: a quorum of nodes confirmed it within the validity. `expired`: the validity was over before; released all the
    * same where it was left. `uncertain`: too few nodes confirmed in time; the others are told in the background until the ttl is over.
+   * `detached`: left to whoever adopts it, or to its ttl.
    */
-  readonly outcome: "released" | "expired" | "uncertain";
+  readonly outcome: "released" | "expired" | "uncertain" | "detached";
   /** Names of the nodes that may still hold the lock, until its ttl is over at the latest. */
   readonly uncertain: readonly string[];
 }
@@ -103,7 +106,24 @@ export interface HandOver {
   readonly report: ReleaseReport;
 }
 
+/** What one process tells another so that it can go on with a lock (rule H1). */
+export interface Bequest {
+  /** As on the nodes, prefix included. */
+  readonly keys: readonly string[];
+  readonly holder: string;
+  readonly fence: number;
+  readonly largestProposal: number;
+}
+
+export interface Adoption {
+  readonly claim: Claim;
+  /** Only where it is `renewed` is the claim held. */
+  readonly outcome: Renewal;
+}
+
 export interface Grantor {
   /** Never rejects. */
   attempt(request: AttemptRequest): Promise<Grant | Denial>;
+  /** Goes on with a lock that another process let go of without releasing it. Never rejects. */
+  adopt(bequest: Bequest, ttlMs: number): Promise<Adoption>;
 }

@@ -1,8 +1,9 @@
 /** The public surface of holdfast. What is not named here is nobody's to depend on. */
 
 // Locks
-export { createLocker, type AcquireOptions, type Locker } from "./locker.ts";
-export type { Lease } from "./lease/lease.ts";
+export { createLocker, type AcquireOptions, type Attempt, type Locker } from "./locker.ts";
+export type { Lease, LeaseToken } from "./lease/lease.ts";
+export type { Locks, NamedLock } from "./named-lock.ts";
 export type { ReleaseReport } from "./grantor.ts";
 export type { Inspection, NodeInspection } from "./node/inspection.ts";
 export type { FleetNodeState } from "./node/lock-node.ts";

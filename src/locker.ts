@@ -8,10 +8,19 @@ import { setMaxListeners } from "node:events";
 import type { Job } from "./acquirer.ts";
 import { SystemClock } from "./clock/system-clock.ts";
 import { validityMs } from "./clock/validity.ts";
-import { ConfigError, LeaseLostError, LockerClosedError, OptionRangeError, shown } from "./errors.ts";
+import {
+  ConfigError,
+  LeaseLostError,
+  LockerClosedError,
+  type NodeReport,
+  OptionRangeError,
+  QuorumUnreachableError,
+  shown,
+} from "./errors.ts";
 import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
-import { Lease } from "./lease/lease.ts";
+import { Lease, type LeaseToken } from "./lease/lease.ts";
+import { type Locks, type NamedLock, NamedLocks, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
 import {
@@ -23,6 +32,7 @@ import {
   type Settings,
 } from "./options.ts";
 import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
+import { Reentry } from "./reentry.ts";
 import { Shard } from "./shard.ts";
 import { retrying, type RetryStrategy } from "./wait/retry.ts";
 
@@ -43,7 +53,22 @@ export interface AcquireOptions {
   readonly minValidityMs?: number | undefined;
   /** When to try again where nobody tells of a release; see the locker's option. */
   readonly retry?: RetryStrategy | undefined;
+  /** Whether `using` inside a `using` of the same key goes on under its lease. Default: the locker's option. */
+  readonly reentrant?: boolean | undefined;
 }
+
+/** What one try came to. */
+export type Attempt =
+  | { readonly outcome: "acquired"; readonly owner: string; readonly lease: Lease }
+  | {
+      /** Somebody else has it, or contenders share its nodes among them: then there is no owner. */
+      readonly outcome: "held";
+      readonly owner: string | undefined;
+      readonly holder: string | undefined;
+      readonly remainingMs: number;
+    }
+  /** Too few nodes could vote: nothing is known of the key. */
+  | { readonly outcome: "unknown"; readonly error: QuorumUnreachableError };
 
 /** Makes a locker. Throws `ConfigError` or `OptionRangeError`; connects in the background (see `ready`). */
 export function createLocker(options: LockerOptions): Locker {
@@ -51,7 +76,7 @@ export function createLocker(options: LockerOptions): Locker {
 }
 
 /** Locks on a quorum of Redis servers, on one, or in this process's memory: the same calls, the same leases. */
-export class Locker implements AsyncDisposable {
+export class Locker implements AsyncDisposable, Locks {
   readonly #settings: Settings;
   readonly #clock: SystemClock;
   readonly #events: Events;
@@ -59,6 +84,8 @@ export class Locker implements AsyncDisposable {
   /** Where there is one shard: nothing has to be computed then. */
   readonly #only: Shard | undefined;
   readonly #names: readonly HashedName[];
+  readonly #named = new NamedLocks(this);
+  readonly #reentry = new Reentry();
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
 
@@ -100,21 +127,35 @@ export class Locker implements AsyncDisposable {
     keys: string | readonly string[],
     options: AcquireOptions = {},
   ): Promise<Lease | undefined> {
+    const attempt = await this.attempt(keys, options);
+    if (attempt.outcome === "unknown") throw attempt.error;
+    return attempt.outcome === "acquired" ? attempt.lease : undefined;
+  }
+
+  /** As `tryAcquire`, and says whose it is: the lease where it is ours now, the holder where it is not, the error where nobody can know. */
+  async attempt(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Attempt> {
     const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
     const began = this.#clock.glance();
     const shard = this.#shardOf(job.nodeKeys);
     if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
     const result = await shard.acquirer.attempt(job, began);
-    if (result instanceof Lease) return result;
-    if (result.kind !== "denied" || result.denial.why === "unreachable" || this.#closing.signal.aborted)
-      throw await shard.acquirer.failure(result, job, began);
-    shard.acquirer.tellFailed(job, "CONTENDED", result.attempts, began, result.denial.reports());
-    return undefined;
+    if (result instanceof Lease) return { outcome: "acquired", owner: result.owner, lease: result };
+    if (result.kind === "denied" && result.denial.why !== "unreachable" && !this.#closing.signal.aborted) {
+      const nodes = result.denial.reports();
+      shard.acquirer.tellFailed(job, "CONTENDED", result.attempts, began, nodes);
+      return { outcome: "held", ...holderIn(nodes) };
+    }
+    const error = await shard.acquirer.failure(result, job, began);
+    if (error instanceof QuorumUnreachableError) return { outcome: "unknown", error };
+    throw error;
   }
 
   /**
    * Acquires, runs `body` with a lease that is extended by itself, and releases. Answers with the body's result only if the lease was
    * never lost; otherwise rejects with `LeaseLostError`, the body's own error as its cause. A failing release never hides anything.
+   *
+   * Inside a body, `using` of a key it holds runs at once under the same lease and releases nothing; other options of that call do not
+   * apply. Branches that run side by side there do not exclude each other. `reentrant: false` makes it wait like anybody else.
    */
   using<T>(keys: string | readonly string[], body: (lease: Lease) => T | Promise<T>): Promise<T>;
   using<T>(
@@ -131,12 +172,70 @@ export class Locker implements AsyncDisposable {
     const options = typeof optionsOrBody === "function" ? {} : optionsOrBody;
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
+    const { nodeKeys } = job;
+    if (options.reentrant ?? this.#settings.reentrant) {
+      const found = this.#reentry.find(nodeKeys);
+      if (found === "some")
+        throw new OptionRangeError("keys", "be held all or not at all by the `using` around it", keys);
+      if (found !== undefined)
+        return runBody(found, () => this.#reentry.run(nodeKeys, found, () => body(found)));
+    }
     const began = this.#clock.glance();
-    const shard = this.#shardOf(job.nodeKeys);
+    const shard = this.#shardOf(nodeKeys);
     if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
     const result = await shard.acquirer.attempt(job, began);
     if (!(result instanceof Lease)) throw await shard.acquirer.failure(result, job, began);
-    return runBody(result, body);
+    return runBody(
+      result,
+      () => this.#reentry.run(nodeKeys, result, () => body(result)),
+      () => result.release(),
+    );
+  }
+
+  /** How many `using` of this key the present async context is in; 0 outside. */
+  depth(key: string): number {
+    const [nodeKey = key] = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
+    return this.#reentry.depth(nodeKey);
+  }
+
+  /**
+   * Goes on with a lease that another process let go of (`lease.detach`): the same holder value, the same fence. Rejects with
+   * `LeaseLostError` where a quorum of nodes is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it.
+   */
+  async adopt(token: LeaseToken, options: AcquireOptions = {}): Promise<Lease> {
+    const { keys, holder, fence, proposal, ttlMs } = checkToken(token);
+    const job = this.#job(
+      keys,
+      { ttlMs, ...options, owner: ownerOf(holder) },
+      { once: true, autoExtend: false, isLong: false },
+    );
+    const { nodeKeys, signal } = job;
+    const began = this.#clock.glance();
+    const shard = this.#shardOf(nodeKeys);
+    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, signal);
+    return shard.acquirer.adopt(job, { keys: nodeKeys, holder, fence, largestProposal: proposal }, began);
+  }
+
+  /** The lock of this name, to pass around: one instance for a name, as long as somebody has it. Its key is the name. */
+  lock(name: string): NamedLock {
+    checkKeys(name, this.#settings.keyPrefix);
+    return this.#named.get(name);
+  }
+
+  /** All named locks that somebody has. */
+  locks(): readonly NamedLock[] {
+    return this.#named.all();
+  }
+
+  /** The same calls for one tenant, with `<name>:` before every key. */
+  workspace(name: string): Locks {
+    checkKeys(name, this.#settings.keyPrefix);
+    return new Workspace(this, name);
+  }
+
+  /** Every lease of this locker that was neither lost nor released. */
+  leases(): readonly Lease[] {
+    return [...this.#shards.values()].flatMap(({ acquirer }) => acquirer.leases());
   }
 
   /** Who holds the key, on each node, with the node's own state: for people and for `doctor`s, never for decisions. */
@@ -280,15 +379,19 @@ export class Locker implements AsyncDisposable {
   }
 }
 
-async function runBody<T>(lease: Lease, body: (lease: Lease) => T | Promise<T>): Promise<T> {
+async function runBody<T>(
+  lease: Lease,
+  body: () => T | Promise<T>,
+  release?: () => Promise<unknown>,
+): Promise<T> {
   let outcome: { readonly value: T } | { readonly error: unknown };
   try {
-    outcome = { value: await body(lease) };
+    outcome = { value: await body() };
   } catch (error) {
     outcome = { error };
   }
   const loss = lease.loss();
-  await lease.release();
+  await release?.();
   if (loss !== undefined)
     throw "error" in outcome && outcome.error !== loss ? causedBy(loss, outcome.error) : loss;
   if ("error" in outcome) throw outcome.error;
@@ -297,6 +400,36 @@ async function runBody<T>(lease: Lease, body: (lease: Lease) => T | Promise<T>):
 
 function causedBy(loss: LeaseLostError, cause: unknown): LeaseLostError {
   return new LeaseLostError(loss, loss.lossCause, loss.nodes, { cause });
+}
+
+/** Who has it on most of the nodes that say so. Foreign values have no owner; they are shown as they are. */
+function holderIn(
+  nodes: readonly NodeReport[],
+): Pick<Attempt & { outcome: "held" }, "owner" | "holder" | "remainingMs"> {
+  const held = nodes.filter(({ holder }) => holder !== undefined);
+  const count = (holder: string | undefined) => held.filter((each) => each.holder === holder).length;
+  const [first, second] = [...new Set(held.map(({ holder }) => holder))].sort((a, b) => count(b) - count(a));
+  const holder = second !== undefined && count(first) === count(second) ? undefined : first;
+  const remaining = held.filter((each) => each.holder === holder).map(({ remainingMs = 0 }) => remainingMs);
+  return { owner: holder && ownerOf(holder), holder, remainingMs: Math.max(0, ...remaining) };
+}
+
+/** Of `<owner>#<unique>`; other libraries' values are all owner. */
+function ownerOf(holder: string): string {
+  const end = holder.lastIndexOf("#");
+  return end > 0 ? holder.slice(0, end) : holder;
+}
+
+function checkToken(token: LeaseToken): LeaseToken {
+  const { holder, fence, proposal } = token ?? {};
+  const isFine =
+    typeof holder === "string" &&
+    holder.includes("#") &&
+    Number.isSafeInteger(fence) &&
+    Number.isSafeInteger(proposal) &&
+    proposal >= fence;
+  if (!isFine) throw new OptionRangeError("token", "be what `lease.detach` answered with", token);
+  return token;
 }
 
 /** Of a lock that is to be worked under, half of the ttl should be left; where margins take much of it, nearly all that can be. */

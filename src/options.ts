@@ -38,6 +38,8 @@ interface CommonOptions {
   readonly retry?: RetryStrategy | undefined;
   /** How many calls of this locker may wait behind others of it, on each shard; more are refused with `QueueFullError`. At least 0; default 10 000. */
   readonly queueLengthMax?: number | undefined;
+  /** Whether `using` inside a `using` of the same key goes on under its lease instead of waiting for it. Default true. */
+  readonly reentrant?: boolean | undefined;
   /** Put before every key on the nodes. Default none. */
   readonly keyPrefix?: string | undefined;
   /** The readable part of the holder value. 1 … 128 printable characters without `#`; default `<host>:<process id>`. */
@@ -124,6 +126,7 @@ export interface Settings extends ValidityRules {
   readonly notify: boolean;
   readonly retry: (() => RetryFunction) | undefined;
   readonly queueLengthMax: number;
+  readonly reentrant: boolean;
 }
 
 /** Shorter locks would be all margin. */
@@ -139,7 +142,7 @@ const KEYS_MAX = 64;
 
 const OPTION_NAMES: ReadonlySet<string> = new Set(
   [
-    "mode nodes shards ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax".split(
+    "mode nodes shards ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax reentrant".split(
       " ",
     ),
     "clockWindowMs restartGuard allowEviction connectTimeoutMs".split(" "),
@@ -183,6 +186,7 @@ export function resolveOptions(options: LockerOptions): Settings {
     connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),
     observer: given["observer"] as Observer | undefined,
     notify: flag("notify", given["notify"], true),
+    reentrant: flag("reentrant", given["reentrant"], true),
     retry: given["retry"] === undefined ? undefined : retrying(given["retry"]),
     queueLengthMax: integer("queueLengthMax", given["queueLengthMax"], 10_000, 0, Number.MAX_SAFE_INTEGER),
   };

@@ -71,7 +71,8 @@ export async function loads(
   return new Map([...found].map(([name, all]) => [name, medianOf(all)]));
 }
 
-async function loadOnce(
+/** One round of one contestant. */
+export async function loadOnce(
   { pair }: Contestant,
   cluster: Cluster,
   concurrency: number,

@@ -40,6 +40,7 @@ export class ProtocolClaim implements Claim {
     keys: readonly string[],
     holder: string,
     fence: number,
+    largestProposal: number = fence,
   ) {
     this.#context = context;
     this.#exchanger = exchanger;
@@ -47,7 +48,11 @@ export class ProtocolClaim implements Claim {
     this.keys = keys;
     this.holder = holder;
     this.fence = fence;
-    this.#largestProposal = fence;
+    this.#largestProposal = largestProposal;
+  }
+
+  get largestProposal(): number {
+    return this.#largestProposal;
   }
 
   get ttlMs(): number {
@@ -160,20 +165,52 @@ export class ProtocolClaim implements Claim {
   }
 
   async verify(): Promise<"held" | "lost" | "unknown"> {
+    const seen = await this.#seen(() => {});
+    return this.#context.clock.now() >= this.#validUntil ? "lost" : seen;
+  }
+
+  /**
+   * H1: the nodes that hold it before they are asked are the only ones that count, as in any extension (E2). Whoever let go of it put it
+   * back on no node since, so a quorum that holds it now has held it all the time.
+   */
+  async adopt(ttlMs: number): Promise<Renewal> {
+    const { clock, electorate, rules } = this.#context;
+    electorate.nodes.forEach((_, index) => this.#standings.doubt(index));
+    const seen = await this.#seen((index, isHeld) =>
+      isHeld ? this.#standings.hold(index) : this.#standings.free(index),
+    );
+    const known = this.#standings.holders();
+    const t0 = clock.now();
+    const ballot = await electorate.poll({
+      request: (index) => (known[index] === true ? this.#extensionRequests(ttlMs, t0)(index) : undefined),
+      timeoutMs: Math.min(rules.nodeTimeoutMs, validityMs(ttlMs, rules)),
+      late: (index, vote) => this.hear(index, vote),
+    });
+    this.found(ballot, t0, ttlMs);
+    const reports = () => reportsOf(electorate.nodes, ballot, this.keys);
+    if (ballot.won && clock.now() < this.#validUntil) return { kind: "renewed" };
+    this.#validUntil = -Infinity;
+    return seen === "lost" ? { kind: "lost", cause: "gone", reports } : { kind: "unknown", reports };
+  }
+
+  /** What a quorum of nodes says, reading only. */
+  async #seen(tell: (index: number, isHeld: boolean) => void): Promise<"held" | "lost" | "unknown"> {
     const { clock, electorate, rules } = this.#context;
     const latch = new Latch(clock, rules.nodeTimeoutMs);
     let held = 0;
     let gone = 0;
-    for (const node of electorate.nodes) {
+    electorate.nodes.forEach((node, index) =>
       node.inspect(this.keys, (seen) => {
         if ("kind" in seen) return;
-        if (seen.keys.every((key) => key.holder === this.holder)) held++;
+        const isHeld = seen.keys.every((key) => key.holder === this.holder);
+        if (isHeld) held++;
         else gone++;
+        tell(index, isHeld);
         if (Math.max(held, gone) >= electorate.quorum) latch.settle();
-      });
-    }
+      }),
+    );
     await latch.settled;
-    if (clock.now() >= this.#validUntil || gone >= electorate.quorum) return "lost";
+    if (gone >= electorate.quorum) return "lost";
     return held >= electorate.quorum ? "held" : "unknown";
   }
 

@@ -5,7 +5,7 @@
 import type { Instant } from "../clock/clock.ts";
 import type { Ballot } from "../electorate.ts";
 import { validityMs } from "../clock/validity.ts";
-import type { AttemptRequest, Denial, Grant, Grantor, HandOver } from "../grantor.ts";
+import type { Adoption, AttemptRequest, Bequest, Denial, Grant, Grantor, HandOver } from "../grantor.ts";
 import type { Faulted, Request, Vote, Waiter } from "../node/lock-node.ts";
 import { type Exchanger, ProtocolClaim } from "./claim.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
@@ -37,6 +37,12 @@ export class ProtocolGrantor implements Grantor, Exchanger {
       reports: () => reportsOf(electorate.nodes, ballot, request.keys),
       complete: () => ballot.complete(),
     };
+  }
+
+  async adopt({ keys, holder, fence, largestProposal }: Bequest, ttlMs: number): Promise<Adoption> {
+    const claim = new ProtocolClaim(this.#context, this, keys, holder, fence, largestProposal);
+    this.#context.proposals.learn(keys, largestProposal);
+    return { claim, outcome: await claim.adopt(ttlMs) };
   }
 
   /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */

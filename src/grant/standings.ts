@@ -57,6 +57,11 @@ export class Standings {
     // All other refusals changed nothing on the node.
   }
 
+  /** The node was seen to hold it. */
+  hold(index: number): void {
+    this.#nodes[index] = "holds";
+  }
+
   /** The node has executed our release, or said that it is without the value. */
   free(index: number): void {
     this.#nodes[index] = "free";

@@ -37,6 +37,20 @@ export interface LeaseTerms {
   ended(lease: Lease): void;
 }
 
+/**
+ * A lock on its way to another process: plain data, to be sent as JSON. Whoever has it can take the lock over, so it is as secret as the
+ * right to hold it.
+ */
+export interface LeaseToken {
+  /** As they were asked for; the adopter needs the same `keyPrefix`. */
+  readonly keys: readonly string[];
+  readonly holder: string;
+  readonly fence: number;
+  /** The largest proposal made for it. */
+  readonly proposal: number;
+  readonly ttlMs: number;
+}
+
 type State =
   | { readonly kind: "held" }
   /** `until`: the validity it was lost with; an extension that is answered later does not bring it back (L3). */
@@ -45,6 +59,9 @@ type State =
 
 const HELD: State = { kind: "held" };
 const RELEASED: State = { kind: "released" };
+
+/** `refresh` extends no more often than this. */
+const REFRESH_MS_MIN = 1_000;
 
 /** A lock that was acquired. Made by `acquire`, `tryAcquire` and `using`. */
 export class Lease implements AsyncDisposable {
@@ -148,10 +165,50 @@ export class Lease implements AsyncDisposable {
     this.#terms.checkTtl(ttlMs);
     const renewal = await this.#renew(ttlMs);
     if (this.#state.kind === "lost") throw this.#state.error;
+    if (renewal.kind === "renewed") return;
     if (this.#state.kind === "released") throw new LeaseLostError(this, "released");
     if (renewal.kind === "unknown") {
       throw new QuorumUnreachableError("extension not confirmed", this.#terms.quorum, renewal.reports());
     }
+  }
+
+  /**
+   * For those who ask often: extends where the last extension is older than a tenth of the ttl and than one second, and otherwise only
+   * asks the nodes whether it is still held. Rejects with `LeaseLostError` where it is not, also when a quorum of nodes is found without
+   * it, and with `QuorumUnreachableError` where too few nodes answered.
+   */
+  async refresh(): Promise<"extended" | "verified"> {
+    const { ttlMs, extendedAt } = this.#claim;
+    if (this.#clock.now() - extendedAt >= Math.max(ttlMs / 10, REFRESH_MS_MIN)) {
+      await this.extend();
+      return "extended";
+    }
+    const state = await this.verify();
+    if (state === "lost") this.#lose(this.isHeld() ? "gone" : this.#endCause());
+    if (this.#state.kind === "lost") throw this.#state.error;
+    if (this.#state.kind === "released") throw new LeaseLostError(this, "released");
+    if (state === "unknown") throw new QuorumUnreachableError("not verified", this.#terms.quorum, []);
+    return "verified";
+  }
+
+  /**
+   * Lets go of the lock without releasing it, so that another process can go on with it (`locker.adopt`), with the same fence. Unless it
+   * is adopted it is free when its ttl is over. Rejects with `LeaseLostError` where it is not held any more.
+   */
+  async detach(): Promise<LeaseToken> {
+    this.#keeper?.stop();
+    // H1: once it is let go of, it must be put back on no node any more.
+    while (this.#extending !== undefined) await this.#extending;
+    const loss = this.loss();
+    if (loss !== undefined) throw loss;
+    if (this.#state.kind === "released") throw new LeaseLostError(this, "released");
+    const { holder, fence, largestProposal: proposal, ttlMs } = this.#claim;
+    const report: ReleaseReport = { outcome: "detached", uncertain: [] };
+    this.#tellReleased(report, this.#clock.glance(), this.#validUntil());
+    this.#release = Promise.resolve(report);
+    this.#end();
+    this.#terms.lost();
+    return { keys: this.keys, holder, fence, proposal, ttlMs };
   }
 
   /**
@@ -165,6 +222,11 @@ export class Lease implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
+  }
+
+  /** @internal Its release has begun, or it was let go of. */
+  get isOver(): boolean {
+    return this.#release !== undefined;
   }
 
   /** @internal The loss, if there was one: noticed now, even where a blocked event loop kept the timer from running. */
@@ -181,13 +243,10 @@ export class Lease implements AsyncDisposable {
 
   #giveBack(): Promise<ReleaseReport> {
     this.#keeper?.stop();
-    this.#endTimer.cancel();
     const beganAt = this.#clock.glance();
     const validUntil = this.#state.kind === "held" ? this.#validUntil() : beganAt;
-    if (this.#state.kind === "held") {
-      this.#state = RELEASED;
-      this.#terms.ended(this);
-    }
+    this.#endTimer.cancel();
+    if (this.#state.kind === "held") this.#end();
     // L5: an extension in flight would put the lock back behind our release.
     const given = this.#extending?.then(() => this.#terms.giveBack()) ?? this.#terms.giveBack();
     if (!this.#events.isHeard) return given;
@@ -195,6 +254,12 @@ export class Lease implements AsyncDisposable {
       this.#tellReleased(report, beganAt, validUntil);
       return report;
     });
+  }
+
+  #end(): void {
+    this.#state = RELEASED;
+    this.#endTimer.cancel();
+    this.#terms.ended(this);
   }
 
   #tellReleased({ outcome }: ReleaseReport, beganAt: Instant, validUntil: Instant): void {

@@ -10,6 +10,8 @@ import { type HeldClaim, Lease } from "../../../src/lease/lease.ts";
 
 const TTL_MS = 10_000;
 /** 5 % of the ttl. */
+/** As keeper.ts has it for this ttl: the beat of extensions. */
+const BEAT_MS = 50;
 const GUARD_MS = 500;
 const NO_REPORTS = () => [];
 
@@ -18,6 +20,7 @@ class TestClaim implements HeldClaim {
   readonly keys = ["k"];
   readonly holder = "o#1";
   readonly fence = 7;
+  readonly largestProposal = 7;
   readonly ttlMs = TTL_MS;
   readonly clock: VirtualClock;
   extendedAt: Instant;
@@ -63,7 +66,14 @@ function leased(
   autoExtend: boolean,
   maxHoldMs = Infinity,
 ): { lease: Lease; claim: TestClaim; clock: VirtualClock } {
-  const clock = new VirtualClock(1_000);
+  return leasedAt(new VirtualClock(1_000), autoExtend, maxHoldMs);
+}
+
+function leasedAt(
+  clock: VirtualClock,
+  autoExtend: boolean,
+  maxHoldMs = Infinity,
+): { lease: Lease; claim: TestClaim; clock: VirtualClock } {
   const claim = new TestClaim(clock);
   const terms = {
     keys: ["k"],
@@ -113,11 +123,32 @@ describe("a lease nobody extends", () => {
 describe("a lease that is kept", () => {
   test("is extended each time a third of its ttl has gone, for as long as it lives", async () => {
     const { lease, claim, clock } = leased(true);
-    await clock.advance(9.9 * TTL_MS);
-    expect(claim.extensions).toBe(29);
+    const times = [clock.now()];
+    for (let ms = 0; ms < 10 * TTL_MS; ms++) {
+      const before = claim.extensions;
+      await clock.advance(1);
+      if (claim.extensions > before) times.push(clock.now());
+    }
+    const gaps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
+    expect(gaps.length).toBeGreaterThanOrEqual(29);
+    // Never late, but for the millisecond of this test's own step; early by a beat at most.
+    for (const gap of gaps) {
+      expect(gap).toBeLessThanOrEqual(TTL_MS / 3 + 1);
+      expect(gap).toBeGreaterThan(TTL_MS / 3 - BEAT_MS - 1);
+    }
     expect(lease.isHeld()).toBe(true);
     await lease.release();
     expect(clock.pending).toBe(0);
+  });
+
+  test("is extended in step with others of its process, so that their extensions travel together", async () => {
+    const clock = new VirtualClock(1_000);
+    const leases = [leasedAt(clock, true)];
+    await clock.advance(1);
+    leases.push(leasedAt(clock, true));
+    const extensions = () => leases.map(({ claim }) => claim.extensions);
+    for (let ms = 0; ms < TTL_MS / 3 && extensions().join() === "0,0"; ms++) await clock.advance(1);
+    expect(extensions()).toEqual([1, 1]);
   });
 
   test("tries again while nodes do not answer, warns in time, and stays lost when they are back", async () => {
@@ -152,6 +183,7 @@ describe("a lease that is kept", () => {
 
   test("is not revived by an extension that a blocked event loop answers too late", async () => {
     const { lease, claim, clock } = leased(true);
+    claim.delayMs = 2 * BEAT_MS;
     await clock.advance(TTL_MS / 3);
     expect(claim.extending).toBe(1);
     clock.skip(TTL_MS);

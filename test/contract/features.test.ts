@@ -1,0 +1,379 @@
+/**
+ * What users of four other systems have, under the names it has there (docs/features.md says where each row is): the same calls in
+ * memory, on one node and on a quorum. Two lockers stand for two processes.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+
+import {
+  type Attempt,
+  createLocker,
+  LeaseLostError,
+  type Locker,
+  type LockerOptions,
+  QuorumUnreachableError,
+} from "../../src/index.ts";
+import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
+import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { failure } from "../harness/failure.ts";
+
+const TTL_MS = 1_500;
+
+const SETTINGS = [
+  { name: "memory", servers: 0, mode: "memory" },
+  { name: "single", servers: 1, mode: "single" },
+  { name: "quorum of 3", servers: 3, mode: "quorum" },
+] as const;
+
+describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
+  let cluster: Cluster;
+  const lockers: Locker[] = [];
+  let keys = 0;
+  let key: string;
+
+  beforeAll(async () => {
+    cluster = await startCluster(servers);
+    await using operator = createLocker(optionsFor({}));
+    await operator.init();
+  });
+  afterAll(() => cluster.stop());
+  afterEach(async () => {
+    await Promise.all(lockers.splice(0).map((locker) => locker.close()));
+  });
+
+  function optionsFor(more: Partial<LockerOptions>): LockerOptions {
+    const nodes = mode === "memory" ? {} : { nodes: cluster.urls };
+    return { mode, ttlMs: TTL_MS, ...nodes, ...more } as LockerOptions;
+  }
+
+  async function client(more: Partial<LockerOptions> = {}): Promise<Locker> {
+    const locker = createLocker(optionsFor(more));
+    lockers.push(locker);
+    await locker.ready();
+    key = `features:${name}:${keys++}`;
+    return locker;
+  }
+
+  describe("as the cluster lock of an agent platform has it", () => {
+    test("try_acquire answers with our own id when we got it, and with the other's when it is held", async () => {
+      const [pod1, pod2] = [await client({ owner: "pod-1" }), await client({ owner: "pod-2" })];
+      const got = await pod1.attempt(key);
+      expect(got).toMatchObject({ outcome: "acquired", owner: "pod-1" });
+      const lost = await pod2.attempt(key);
+      expect(lost).toMatchObject({ outcome: "held", owner: "pod-1" });
+      if (got.outcome !== "acquired" || lost.outcome !== "held") throw new Error("unreachable");
+      expect(lost.holder).toBe(got.lease.holder);
+      expect(lost.remainingMs).toBeGreaterThan(0);
+      expect(lost.remainingMs).toBeLessThanOrEqual(TTL_MS);
+      await got.lease.release();
+      expect(await pod2.attempt(key)).toMatchObject({ outcome: "acquired", owner: "pod-2" });
+    });
+
+    test("owner ids are chosen by the caller, for each call too", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const lease = await mine.acquire(key, { owner: "agent:7" });
+      expect(lease.owner).toBe("agent:7");
+      expect(lease.holder.startsWith("agent:7#")).toBe(true);
+      expect(await theirs.attempt(key)).toMatchObject({ outcome: "held", owner: "agent:7" });
+    });
+
+    test("refresh extends no more often than once in max(ttl/10, 1 s), and always checks that it is still ours", async () => {
+      const locker = await client({ ttlMs: 4_000 });
+      const lease = await locker.acquire(key);
+      expect(await lease.refresh()).toBe("verified");
+      const before = lease.remainingMs();
+      await sleep(1_050);
+      expect(await lease.refresh()).toBe("extended");
+      expect(lease.remainingMs()).toBeGreaterThan(before - 100);
+      expect(await lease.refresh()).toBe("verified");
+      await lease.release();
+      expect(await failure(lease.refresh())).toMatchObject({ code: "LEASE_LOST", lossCause: "released" });
+    });
+
+    test("five workers and three pods: one holder at a time, and the others learn who", async () => {
+      const pods = await Promise.all(["a", "b", "c"].map((owner) => client({ owner })));
+      const attempts = await Promise.all(
+        pods.flatMap((pod) => Array.from({ length: 5 }, () => pod.attempt(key))),
+      );
+      const won = attempts.filter((attempt) => attempt.outcome === "acquired");
+      expect(won.length).toBeLessThanOrEqual(1);
+      expect(attempts.every(({ outcome }) => outcome !== "unknown")).toBe(true);
+    });
+
+    test("expiry frees it, and the next owner reuses it with a larger fence", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const lease = await mine.acquire(key);
+      const next = await theirs.acquire(key, { waitMs: 3 * TTL_MS });
+      expect(lease.isHeld()).toBe(false);
+      expect(next.fence).toBeGreaterThan(lease.fence);
+    });
+  });
+
+  describe("as the unified concurrency module has it", () => {
+    test("one instance for a name, known by the list, that says whether it is held", async () => {
+      const locker = await client();
+      const lock = locker.lock(key);
+      expect(locker.lock(key)).toBe(lock);
+      expect(locker.locks()).toContain(lock);
+      expect(lock.isHeld()).toBe(false);
+      const lease = await lock.acquire();
+      expect([lock.isHeld(), lock.lease, locker.leases()]).toEqual([true, lease, [lease]]);
+      expect((await lock.inspect()).holder).toBe(lease.holder);
+      await lease.release();
+      expect([lock.isHeld(), lock.lease, locker.leases()]).toEqual([false, undefined, []]);
+    });
+
+    test("lock_context: acquire with a timeout, run, release", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const lock = mine.lock(key);
+      expect(await lock.using({ waitMs: 100 }, (lease) => lease.isHeld() && lock.isHeld())).toBe(true);
+      expect(lock.isHeld()).toBe(false);
+      await theirs.acquire(key);
+      expect(await failure(lock.using({ waitMs: 50 }, () => "never"))).toMatchObject({
+        code: "ACQUIRE_TIMEOUT",
+      });
+    });
+
+    test("workspaces: the same names, and nobody meets", async () => {
+      const locker = await client();
+      const [one, two] = [locker.workspace(`${key}:one`), locker.workspace(`${key}:two`)];
+      const leases = [await one.acquire("job"), await two.acquire("job")];
+      expect(leases.map((lease) => lease.isHeld())).toEqual([true, true]);
+      expect(leases[0]?.key).toBe(`${key}:one:job`);
+      expect(await one.tryAcquire("job")).toBeUndefined();
+      expect((await one.inspect("job")).holder).toBe(leases[0]?.holder);
+      expect(one.lock("job")).toBe(one.lock("job"));
+      expect(one.lock("job")).not.toBe(two.lock("job"));
+      expect(await two.workspace("sub").using(["a", "b"], (lease) => lease.keys)).toEqual([
+        `${key}:two:sub:a`,
+        `${key}:two:sub:b`,
+      ]);
+      expect(() => locker.workspace("")).toThrow(/key must be a non-empty string/);
+    });
+  });
+
+  describe("as rlock has it", () => {
+    test("an attempt whose answer was lost is undone, so a retry finds the lock free or its own", async () => {
+      const locker = await client();
+      const gone = AbortSignal.abort(new Error("the caller gave up"));
+      await failure(locker.acquire(key, { signal: gone }));
+      await waitFor(async () => (await locker.inspect(key)).holder === undefined, {
+        what: "nothing is left",
+      });
+      expect((await locker.acquire(key)).isHeld()).toBe(true);
+    });
+
+    test("AutoRefresh: extended until released, or until its own end", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const lease = await mine.acquire(key, { autoExtend: true, maxHoldMs: 3 * TTL_MS });
+      await sleep(1.5 * TTL_MS);
+      expect(lease.isHeld()).toBe(true);
+      expect(await theirs.tryAcquire(key)).toBeUndefined();
+      await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+      expect(lease.signal.reason).toMatchObject({ code: "LEASE_LOST", lossCause: "max-hold" });
+    });
+
+    test("Unlock of what is not held any more is told, and rejects nothing", async () => {
+      const locker = await client();
+      const lease = await locker.acquire(key, { ttlMs: 1_000 });
+      await waitFor(() => !lease.isHeld(), { what: "it has expired" });
+      expect(await lease.release()).toMatchObject({ outcome: "expired" });
+    });
+
+    test("SingleflightLock: callers of one process compete in it, and one goes to the nodes", async () => {
+      const events: string[] = [];
+      const locker = await client({ observer: ({ type }) => events.push(type) });
+      let inside = 0;
+      let most = 0;
+      await Promise.all(
+        Array.from({ length: 50 }, () =>
+          locker.using(key, async () => {
+            most = Math.max(most, ++inside);
+            await Promise.resolve();
+            inside--;
+          }),
+        ),
+      );
+      expect(most).toBe(1);
+      expect(events.filter((type) => type === "acquired")).toHaveLength(50);
+      expect(events.filter((type) => type === "acquire-failed")).toHaveLength(0);
+    });
+  });
+
+  describe("as the reentrant lock tutorial has it", () => {
+    test("a nested using of a held key goes on under the same lease, counted, and releases nothing", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const depths: number[] = [mine.depth(key)];
+      const result = await mine.using(key, async (outer) => {
+        depths.push(mine.depth(key));
+        const inner = await mine.using(key, async (again) => {
+          await sleep(5);
+          depths.push(mine.depth(key));
+          return again;
+        });
+        expect(inner).toBe(outer);
+        expect(outer.isHeld()).toBe(true);
+        expect(await theirs.tryAcquire(key)).toBeUndefined();
+        depths.push(mine.depth(key));
+        return "done";
+      });
+      expect(result).toBe("done");
+      expect(depths).toEqual([0, 1, 2, 1]);
+      expect(mine.depth(key)).toBe(0);
+      expect(await theirs.tryAcquire(key)).toBeDefined();
+    });
+
+    test("opt-out: it waits like anybody else, and nobody can help it", async () => {
+      const perCall = await client();
+      await perCall.using(key, async () => {
+        expect(
+          await failure(perCall.using(key, { reentrant: false, waitMs: 50 }, () => "never")),
+        ).toMatchObject({ code: "ACQUIRE_TIMEOUT" });
+      });
+      const never = await client({ reentrant: false });
+      await never.using(key, async () => {
+        expect(await failure(never.using(key, { waitMs: 50 }, () => "never"))).toMatchObject({
+          code: "ACQUIRE_TIMEOUT",
+        });
+      });
+    });
+
+    test("several keys: re-entered where all are held, refused where only some are", async () => {
+      const locker = await client();
+      const [a, b, c] = [`${key}:a`, `${key}:b`, `${key}:c`];
+      await locker.using([a, b], async (lease) => {
+        expect(await locker.using(b, (again) => again)).toBe(lease);
+        expect(await locker.using([b, a], (again) => again)).toBe(lease);
+        expect(await failure(locker.using([b, c], () => "never"))).toMatchObject({ code: "OPTION_RANGE" });
+        expect(await locker.using(c, (other) => other !== lease)).toBe(true);
+      });
+    });
+
+    test("misuse: branches side by side do not exclude each other, only other contexts", async () => {
+      const locker = await client();
+      await locker.using(key, async () => {
+        let inside = 0;
+        const meet = () =>
+          locker.using(key, async () => {
+            inside++;
+            await waitFor(() => inside === 2, { what: "both branches are inside" });
+          });
+        await Promise.all([meet(), meet()]);
+      });
+    });
+
+    test("misuse: work that outlives its using acquires for itself", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      let late: Promise<unknown> = Promise.resolve();
+      const first = await mine.using(key, (lease) => {
+        late = sleep(50).then(() => mine.using(key, (own) => own.fence));
+        return lease.fence;
+      });
+      expect(await late).toBeGreaterThan(first);
+      expect(await theirs.tryAcquire(key)).toBeDefined();
+    });
+
+    test("a loss is told to the nested call as well", async () => {
+      const locker = await client();
+      const inner: unknown[] = [];
+      const error = await failure(
+        locker.using(key, { maxHoldMs: 600 }, async (lease) => {
+          inner.push(
+            await failure(
+              locker.using(key, async () => {
+                await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+              }),
+            ),
+          );
+        }),
+      );
+      expect(error).toBeInstanceOf(LeaseLostError);
+      expect(inner[0]).toBeInstanceOf(LeaseLostError);
+    });
+
+    test("a hundred contenders count to a hundred", async () => {
+      const clients = await Promise.all([client(), client(), client(), client()]);
+      const counter = key;
+      let count = 0;
+      await Promise.all(
+        Array.from({ length: 100 }, (_, index) =>
+          clients[index % clients.length]?.using(counter, { waitMs: 60_000 }, async () => {
+            const read = count;
+            await new Promise((resolve) => setImmediate(resolve));
+            count = read + 1;
+          }),
+        ),
+      );
+      expect(count).toBe(100);
+    });
+  });
+
+  describe("a lease that goes to another process", () => {
+    test("is detached, sent, adopted with the same holder value and fence, extended and released there", async () => {
+      const [mine, theirs, others] = [await client(), await client(), await client()];
+      const lease = await mine.acquire(key, { autoExtend: true });
+      const sent = JSON.stringify(await lease.detach());
+      expect(lease.isHeld()).toBe(false);
+      expect(await lease.release()).toEqual({ outcome: "detached", uncertain: [] });
+      expect(mine.leases()).toEqual([]);
+      expect(await others.tryAcquire(key)).toBeUndefined();
+      const adopted = await theirs.adopt(JSON.parse(sent), { autoExtend: true });
+      expect(adopted).toMatchObject({ key, holder: lease.holder, fence: lease.fence, owner: lease.owner });
+      await sleep(1.5 * TTL_MS);
+      expect(adopted.isHeld()).toBe(true);
+      expect(await adopted.verify()).toBe("held");
+      expect(await others.tryAcquire(key)).toBeUndefined();
+      expect(await adopted.release()).toMatchObject({ outcome: "released" });
+      expect((await others.tryAcquire(key))?.fence).toBeGreaterThan(lease.fence);
+    });
+
+    test("is not adopted once it has expired, or somebody else has it", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const token = await (await mine.acquire(key, { ttlMs: 1_000 })).detach();
+      const next = await theirs.acquire(key, { waitMs: 5_000 });
+      expect(await failure(mine.adopt(token))).toMatchObject({ code: "LEASE_LOST", lossCause: "gone" });
+      expect(next.isHeld()).toBe(true);
+      expect(await next.verify()).toBe("held");
+    });
+
+    test("is not let go of twice, nor after its release", async () => {
+      const locker = await client();
+      const lease = await locker.acquire(key);
+      await lease.detach();
+      expect(await failure(lease.detach())).toMatchObject({ code: "LEASE_LOST" });
+      const other = await locker.acquire(`${key}:other`);
+      await other.release();
+      expect(await failure(other.detach())).toMatchObject({ code: "LEASE_LOST" });
+    });
+
+    test.each([
+      [undefined],
+      [{}],
+      [{ keys: ["k"], holder: "no mark", fence: 1, proposal: 1, ttlMs: 1_000 }],
+      [{ keys: ["k"], holder: "o#1", fence: 2, proposal: 1, ttlMs: 1_000 }],
+      [{ keys: [], holder: "o#1", fence: 1, proposal: 1, ttlMs: 1_000 }],
+    ])("what is no token is refused: %j", async (token) => {
+      const locker = await client();
+      expect(await failure(locker.adopt(token as never))).toMatchObject({ code: "OPTION_RANGE" });
+    });
+  });
+});
+
+describe("Redis away", () => {
+  test("try_acquire answers that nobody can know, and comes back when Redis does", async () => {
+    const cluster = await startCluster(1);
+    const locker = createLocker({ mode: "single", nodes: cluster.urls, ttlMs: TTL_MS });
+    await locker.ready();
+    const lease = await locker.acquire("agent");
+    await cluster.nodes[0]?.kill();
+    const away: Attempt = await locker.attempt("agent");
+    expect(away).toMatchObject({ outcome: "unknown" });
+    expect(away.outcome === "unknown" && away.error).toBeInstanceOf(QuorumUnreachableError);
+    expect(await failure(lease.refresh())).toMatchObject({ code: "QUORUM_UNREACHABLE" });
+    await cluster.nodes[0]?.restartEmpty();
+    await waitFor(async () => (await locker.attempt("agent")).outcome === "acquired", {
+      what: "it is acquired again",
+    });
+    await locker.close();
+    await cluster.stop();
+  });
+});
