@@ -18,6 +18,7 @@ import { orUsage, usage } from "../usage.ts";
 import { flamePage, type Run } from "./page.ts";
 import { flamesOf, sharesOf } from "./profile.ts";
 
+const SAMPLING_US = 200;
 const HELP = "npm run bench:profile -- [--nodes 1,5] [--at 1,200] [--seconds 4] [--html FILE]";
 
 const { values } = orUsage(() =>
@@ -59,7 +60,7 @@ async function profiled(nodes: number, at: number): Promise<Run> {
   await using cluster = await startCluster(nodes);
   const [own] = namesFor(nodes);
   if (own === undefined) throw new Error("no name for this library");
-  return withContestants([own], cluster.urls, async ([ours]) => {
+  return await withContestants([own], cluster.urls, async ([ours]) => {
     if (ours === undefined) throw new Error("this library could not take a lock");
     await loadOnce(ours, cluster, at, ms / 2); // So that what is seen is compiled code.
     const session = new Session();
@@ -80,8 +81,6 @@ async function profiled(nodes: number, at: number): Promise<Run> {
     };
   });
 }
-
-const SAMPLING_US = 200;
 
 function numbers(option: string, text: string, most: number): number[] {
   const all = text.split(",").map(Number);

@@ -289,8 +289,6 @@ export class Lease implements AsyncDisposable {
 
   #take(renewal: Renewal, durationMs: number): void {
     if (renewal.kind === "renewed") {
-      this.#endTimer.cancel();
-      this.#endTimer = this.#setEndTimer();
       this.#events.emit(() => ({
         type: "extended",
         ...this.#who(),
@@ -334,9 +332,14 @@ export class Lease implements AsyncDisposable {
     return this.#claim.validUntil > this.#validUntil() ? "max-hold" : "expired";
   }
 
+  /** It stays where it is when the lease is extended, and is set anew when it rings: once in a ttl, not with every extension. */
   #setEndTimer(): Timer {
     const guard = Math.min(guardMs(this.#claim.ttlMs), this.#terms.maxHoldMs / 4);
-    return this.#clock.at(this.#validUntil() - guard, () => this.#lose(this.#endCause()));
+    const end = this.#validUntil();
+    return this.#clock.at(end - guard, () => {
+      if (this.#validUntil() > end) this.#endTimer = this.#setEndTimer();
+      else this.#lose(this.#endCause());
+    });
   }
 
   #who(): { keys: readonly string[]; fence: number } {
