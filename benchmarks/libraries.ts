@@ -35,8 +35,8 @@ interface AcquireTerms {
   readonly ttlMs: number;
   /** Extended by the library itself for as long as it is held. */
   readonly automatic: boolean;
-  /** To be called when the library says that the lock is lost. */
-  readonly lost: () => void;
+  /** To be called when the library says that the lock is lost. Left out by those who do not ask: a signal costs something to make. */
+  readonly lost?: () => void;
 }
 
 export interface Library {
@@ -98,7 +98,7 @@ function holdfast(name: "holdfast" | "holdfast single", urls: readonly string[])
     close: () => void locker.close(),
     async acquire({ key, ttlMs, automatic, lost }) {
       const lease = await locker.acquire(key, { ttlMs, autoExtend: automatic });
-      lease.signal.addEventListener("abort", lost);
+      if (lost !== undefined) lease.signal.addEventListener("abort", lost);
       return {
         isHeld: () => lease.isHeld(),
         extend: (ms) => lease.extend(ms),
@@ -147,7 +147,7 @@ function redlock5(Redlock: Redlock5Class, urls: readonly string[]): Library {
 /** `using` holds as long as the routine runs: here until it is told to end. */
 function whileUsing(
   using: (routine: (signal: AbortSignal) => Promise<void>) => Promise<unknown>,
-  lost: () => void,
+  lost: () => void = () => {},
 ): Promise<Held> {
   return new Promise((resolve, reject) => {
     let end = (): void => {};
@@ -213,7 +213,7 @@ async function redisSemaphore(urls: readonly string[]): Promise<Library> {
     async acquire({ key, ttlMs, automatic, lost }) {
       const options = {
         lockTimeout: ttlMs,
-        onLockLost: lost,
+        ...(lost === undefined ? {} : { onLockLost: lost }),
         ...(automatic ? {} : { refreshInterval: 0 }),
       };
       const mutex =

@@ -24,10 +24,20 @@ const layers = [
   },
   /* 2 */ { rooms: ["quorum/", "single/", "grant/", "lease/", "wait/", "node/"] },
   /* 3 */ {
-    rooms: ["locker.ts", "acquirer.ts", "environment.ts", "options.ts", "config.ts"],
+    rooms: [
+      "locker.ts",
+      "shard.ts",
+      "rendezvous.ts",
+      "reentry.ts",
+      "named-lock.ts",
+      "acquirer.ts",
+      "environment.ts",
+      "options.ts",
+      "config.ts",
+    ],
     neighbours: true,
   },
-  /* 4 */ { rooms: ["index.ts", "sim/"] },
+  /* 4 */ { rooms: ["index.ts", "sim/", "redlock/"] },
   /* 5 */ { rooms: ["chaos/"] },
   /* 6 */ { rooms: ["cli/"] },
 ];

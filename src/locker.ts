@@ -3,7 +3,7 @@
  * The way in: what is asked for is checked, and left to the shard its keys live on. From here an acquire goes through shard, acquirer,
  * wait/turnstile, wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
  */
-import { setMaxListeners } from "node:events";
+import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:events";
 
 import type { Job } from "./acquirer.ts";
 import { SystemClock } from "./clock/system-clock.ts";
@@ -353,6 +353,7 @@ export class Locker implements AsyncDisposable, Locks {
   ): Job {
     const settings = this.#settings;
     const list = checkKeys(keys, settings.keyPrefix);
+    if (options.signal !== undefined) allowManyListeners(options.signal);
     const ttlMs = options.ttlMs ?? settings.ttlMs;
     checkTtl(settings, ttlMs);
     return {
@@ -431,6 +432,13 @@ function checkToken(token: LeaseToken): LeaseToken {
   if (!isFine) throw new OptionRangeError("token", "be what `lease.detach` answered with", token);
   return token;
 }
+
+/** One signal for many acquires is no leak; what Node warns of by default is ten. A limit of the user's own stays. */
+function allowManyListeners(signal: AbortSignal): void {
+  if (getMaxListeners(signal) === defaultMaxListeners) setMaxListeners(LISTENERS_MAX, signal);
+}
+
+const LISTENERS_MAX = 10_000;
 
 /** Of a lock that is to be worked under, half of the ttl should be left; where margins take much of it, nearly all that can be. */
 function leastValidity(ttlMs: number, settings: Settings, isLong: boolean): number {

@@ -50,6 +50,8 @@ interface CommonOptions {
   readonly observer?: Observer | undefined;
 }
 
+type RestartGuard = "strict" | "first-use" | "trust";
+
 /** What only nodes of Redis need. */
 interface RedisModeOptions extends CommonOptions {
   /**
@@ -59,9 +61,11 @@ interface RedisModeOptions extends CommonOptions {
   readonly clockWindowMs?: number | undefined;
   /**
    * What a node that lost its memory does: with `strict` it grants nothing until all it may have forgotten has expired, with `trust` it
-   * votes at once, at the price of exclusion across its restart. Default `strict` in quorum mode, `trust` in single mode.
+   * votes at once, at the price of exclusion across its restart. `first-use` is `strict`, but takes a fleet none of whose nodes has ever
+   * been admitted for a new one, which needs no `init`; it breaks exclusion only where all nodes lose their memory at once. Default
+   * `strict` in quorum mode, `trust` in single mode.
    */
-  readonly restartGuard?: "strict" | "trust" | undefined;
+  readonly restartGuard?: RestartGuard | undefined;
   /** Lets a node vote although its memory policy may evict locks. Default false. */
   readonly allowEviction?: boolean | undefined;
   /** How long a connection attempt may take. Above 0; default 1 000. */
@@ -119,7 +123,7 @@ export interface Settings extends ValidityRules {
   readonly keyPrefix: string;
   readonly owner: string;
   readonly fenceTtlMs: number;
-  readonly restartGuard: "strict" | "trust";
+  readonly restartGuard: RestartGuard;
   readonly allowEviction: boolean;
   readonly connectTimeoutMs: number;
   readonly observer: Observer | undefined;
@@ -180,6 +184,7 @@ export function resolveOptions(options: LockerOptions): Settings {
     ),
     restartGuard: oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
       "strict",
+      "first-use",
       "trust",
     ]),
     allowEviction: flag("allowEviction", given["allowEviction"], false),

@@ -3,7 +3,7 @@
  * these; keys that are spread over several quorums meet here again, each on its own. The one place that knows the modes.
  */
 import { Acquirer } from "./acquirer.ts";
-import { type Clock, Latch } from "./clock/clock.ts";
+import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import { NodeTime } from "./clock/node-time.ts";
 import { processMicros } from "./clock/system-clock.ts";
 import { leadMs } from "./clock/validity.ts";
@@ -58,7 +58,7 @@ export class Shard {
   }
 
   /** Waits for that, within the deadline, or until the signal aborts; a configuration that cannot work is thrown. */
-  async opened(deadline = Infinity, signal?: AbortSignal): Promise<void> {
+  async opened(deadline: Instant = Infinity, signal?: AbortSignal): Promise<void> {
     const { clock, settings } = this.#context;
     const patience = new Latch(clock, Math.max(settings.nodeTimeoutMs, deadline - clock.now()));
     const wake = () => patience.settle();

@@ -53,7 +53,7 @@ async function acquire(
 ): Promise<Held | undefined> {
   while (monotonicMs() < end) {
     try {
-      return await library?.acquire({ key, ttlMs: TTL_MS, automatic: false, lost: () => {} });
+      return await library?.acquire({ key, ttlMs: TTL_MS, automatic: false });
     } catch {
       failed();
     }

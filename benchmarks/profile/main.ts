@@ -12,8 +12,9 @@ import { parseArgs } from "node:util";
 
 import { startCluster } from "../../src/chaos/servers/cluster.ts";
 import { columns } from "../columns.ts";
-import { namesFor } from "../speed/contestants.ts";
-import { loadOnce, withContestants } from "../speed/measure.ts";
+import { namesFor, open } from "../speed/contestants.ts";
+import { loadWith } from "../speed/measure.ts";
+import { load } from "../speed/work.ts";
 import { orUsage, usage } from "../usage.ts";
 import { flamePage, type Run } from "./page.ts";
 import { flamesOf, sharesOf } from "./profile.ts";
@@ -60,26 +61,25 @@ async function profiled(nodes: number, at: number): Promise<Run> {
   await using cluster = await startCluster(nodes);
   const [own] = namesFor(nodes);
   if (own === undefined) throw new Error("no name for this library");
-  return await withContestants([own], cluster.urls, async ([ours]) => {
-    if (ours === undefined) throw new Error("this library could not take a lock");
-    await loadOnce(ours, cluster, at, ms / 2); // So that what is seen is compiled code.
-    const session = new Session();
-    session.connect();
-    await session.post("Profiler.enable");
-    await session.post("Profiler.setSamplingInterval", { interval: SAMPLING_US });
-    await session.post("Profiler.start");
-    const load = await loadOnce(ours, cluster, at, ms);
-    const { profile } = await session.post("Profiler.stop");
-    session.disconnect();
-    const pairs = (load.pairsPerSecond * ms) / 1_000;
-    return {
-      title: `${nodes === 1 ? "1 node" : `${nodes} nodes`}, ${at} at once`,
-      shares: sharesOf(profile, pairs),
-      flames: flamesOf(profile),
-      pairsPerSecond: load.pairsPerSecond,
-      serverUs: load.serverCpuUs,
-    };
-  });
+  const ours = await open(own, cluster.urls);
+  await ours.prepare();
+  await load(ours, at, ms / 2); // So that what is seen is compiled code.
+  const session = new Session();
+  session.connect();
+  await session.post("Profiler.enable");
+  await session.post("Profiler.setSamplingInterval", { interval: SAMPLING_US });
+  await session.post("Profiler.start");
+  const found = await loadWith(cluster, load(ours, at, ms));
+  const { profile } = await session.post("Profiler.stop");
+  session.disconnect();
+  ours.close();
+  return {
+    title: `${nodes === 1 ? "1 node" : `${nodes} nodes`}, ${at} at once`,
+    shares: sharesOf(profile, (found.pairsPerSecond * ms) / 1_000),
+    flames: flamesOf(profile),
+    pairsPerSecond: found.pairsPerSecond,
+    serverUs: found.serverCpuUs,
+  };
 }
 
 function numbers(option: string, text: string, most: number): number[] {

@@ -1,6 +1,6 @@
 /**
  * Who is measured: the libraries, and the floor below all of them, which is a bare SET NX PX and a compare-and-delete with ioredis,
- * counted as a quorum, without retries, validity, fences or anything else. All of them in this process, on the same nodes.
+ * counted as a quorum, without retries, validity, fences or anything else.
  */
 import { randomUUID } from "node:crypto";
 
@@ -48,7 +48,7 @@ async function openPeer(name: LibraryName, urls: readonly string[]): Promise<Con
   return {
     name,
     pair: async (key) => {
-      const held = await library.acquire({ key, ttlMs: TTL_MS, automatic: false, lost: () => {} });
+      const held = await library.acquire({ key, ttlMs: TTL_MS, automatic: false });
       await held.release();
     },
     prepare: async () => library.prepare?.(),

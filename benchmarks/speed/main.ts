@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: what a lock costs, for this library, the others and the floor below them, on the same nodes, in interleaved rounds of
- * one run. Nothing here decides a test.
+ * `npm run bench`: what a lock costs, for this library, the others and the floor below them, each in a process
+ * of its own, on the same nodes, in interleaved rounds of one run. Nothing here decides a test.
  *
  *   --suite A,B     these suites (default all)     --nodes 1,3,5    these cluster sizes
  *   --quick         a fifth of the rounds          --json FILE      all figures

@@ -1,9 +1,12 @@
 /** How a pair of acquire and release is timed, alone and under load, in rounds that all contestants take in turn. */
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
+import { type ClientProcess, spawnClient } from "../../src/chaos/machine/processes.ts";
 import type { Cluster } from "../../src/chaos/servers/cluster.ts";
 import { quantile } from "../columns.ts";
-import { type Contestant, type Name, open } from "./contestants.ts";
+import type { Name } from "./contestants.ts";
+import type { Worked } from "./work.ts";
 
 export interface Latency {
   readonly p50: number;
@@ -12,24 +15,40 @@ export interface Latency {
 
 export interface Load {
   readonly pairsPerSecond: number;
-  /** µs of a pair, of this process and of all servers together. */
+  /** µs of a pair, of the client's process and of all servers together. */
   readonly clientCpuUs: number;
   readonly serverCpuUs: number;
 }
 
-/** Opens them, measures, and closes them; one that cannot even take a lock here is left out, and why is told. */
+/** In a process of its own, which waits while others are measured. */
+interface Contestant {
+  readonly name: Name;
+  readonly process: ClientProcess;
+}
+
+/** What is compared is compiled code: the first second of each costs twice as much. */
+const WARM_UP_MS = 1_500;
+const WARM_UP_AT_ONCE = 50;
+
+/** Starts them, measures, and ends them. */
 export async function withContestants<T>(
   names: readonly Name[],
   urls: readonly string[],
   measure: (contestants: readonly Contestant[]) => Promise<T>,
 ): Promise<T> {
-  const contestants: Contestant[] = [];
-  for (const name of names) contestants.push(await open(name, urls));
+  const script = fileURLToPath(new URL("./worker.js", import.meta.url));
+  const contestants = names.map((name) => ({
+    name,
+    process: spawnClient(script, [name, JSON.stringify(urls)]),
+  }));
   try {
-    for (const contestant of contestants) await contestant.prepare();
+    for (const { process } of contestants) {
+      await process.call("prepare");
+      await process.call("load", WARM_UP_AT_ONCE, WARM_UP_MS);
+    }
     return await measure(contestants);
   } finally {
-    for (const contestant of contestants) contestant.close();
+    await Promise.all(contestants.map(({ process }) => process.kill()));
   }
 }
 
@@ -40,63 +59,44 @@ export async function latencies(
   pairs: number,
 ): Promise<Map<Name, Latency>> {
   const times = new Map(contestants.map(({ name }) => [name, [] as number[]]));
-  for (let round = 0; round <= rounds; round++) {
-    for (const { name, pair } of contestants) {
-      for (let i = 0; i < pairs; i++) {
-        const began = performance.now();
-        await pair(`latency:${round}:${i}`);
-        if (round > 0) times.get(name)?.push(performance.now() - began);
-      }
+  for (let round = 0; round <= rounds; round++)
+    for (const { name, process } of contestants) {
+      const found = (await process.call("times", `latency:${round}`, pairs)) as number[];
+      if (round > 0) times.get(name)?.push(...found);
     }
-  }
-  return new Map(
-    [...times].map(([name, all]) => [name, { p50: quantile(all, 0.5), p99: quantile(all, 0.99) }]),
-  );
+  return new Map([...times].map(([name, all]) => [name, latencyOf(all)]));
+}
+
+export function latencyOf(times: readonly number[]): Latency {
+  return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) };
 }
 
 /** So many at once, each with a key of its own, all contestants in turn; the medians of the rounds after the first. */
 export async function loads(
   contestants: readonly Contestant[],
   cluster: Cluster,
-  concurrency: number,
+  atOnce: number,
   rounds: number,
   ms: number,
 ): Promise<Map<Name, Load>> {
   const found = new Map(contestants.map(({ name }) => [name, [] as Load[]]));
   for (let round = 0; round <= rounds; round++)
-    for (const contestant of contestants) {
-      const load = await loadOnce(contestant, cluster, concurrency, round === 0 ? ms / 2 : ms);
-      if (round > 0) found.get(contestant.name)?.push(load);
+    for (const { name, process } of contestants) {
+      const work = process.call("load", atOnce, round === 0 ? ms / 2 : ms) as Promise<Worked>;
+      const load = await loadWith(cluster, work);
+      if (round > 0) found.get(name)?.push(load);
     }
   return new Map([...found].map(([name, all]) => [name, medianOf(all)]));
 }
 
-/** One round of one contestant. */
-export async function loadOnce(
-  { pair }: Contestant,
-  cluster: Cluster,
-  concurrency: number,
-  ms: number,
-): Promise<Load> {
-  let pairs = 0;
-  const [cpu, servers, began] = [process.cpuUsage(), serverCpuUs(cluster), performance.now()];
-  const end = began + ms;
-  const work = async (index: number): Promise<void> => {
-    while (performance.now() < end) {
-      // What a library gives up under load is time lost to it, and no error of the benchmark's.
-      await pair(`load:${index}`).then(
-        () => pairs++,
-        () => {},
-      );
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, (_, index) => work(index)));
-  const tookMs = performance.now() - began;
-  const { user, system } = process.cpuUsage(cpu);
+/** What the work comes to, with what it costs the servers. */
+export async function loadWith(cluster: Cluster, work: Promise<Worked>): Promise<Load> {
+  const before = serverCpuUs(cluster);
+  const { pairs, tookMs, cpuUs } = await work;
   return {
     pairsPerSecond: (1_000 * pairs) / tookMs,
-    clientCpuUs: (user + system) / pairs,
-    serverCpuUs: (serverCpuUs(cluster) - servers) / pairs,
+    clientCpuUs: cpuUs / pairs,
+    serverCpuUs: (serverCpuUs(cluster) - before) / pairs,
   };
 }
 

@@ -4,7 +4,8 @@ import { startCluster } from "../../src/chaos/servers/cluster.ts";
 import { createLocker, type LockerOptions } from "../../src/index.ts";
 import { Simulation } from "../../src/sim/index.ts";
 import { isFloor, isOurs, type Name, namesFor } from "./contestants.ts";
-import { type Latency, latencies, type Load, loads, withContestants } from "./measure.ts";
+import { type Latency, latencies, latencyOf, type Load, loads, withContestants } from "./measure.ts";
+import { pairTimes } from "./work.ts";
 
 /** A figure of one contestant at one place of a suite. */
 export interface Row {
@@ -97,7 +98,7 @@ async function faults({ rounds, pairs }: Scale, tell: (row: Row) => void): Promi
   ] as const) {
     await using cluster = await startCluster(5);
     await withContestants(FAULT_PROOF, cluster.urls, async (contestants) => {
-      for (const { pair } of contestants) for (let i = 0; i < pairs; i++) await pair(`warm:${i}`);
+      for (const { process } of contestants) await process.call("times", "warm", pairs);
       for (const node of cluster.nodes.slice(0, broken))
         if (what.endsWith("dead")) await node.kill();
         else node.pause();
@@ -117,9 +118,9 @@ async function multiKey({ rounds, pairs }: Scale, tell: (row: Row) => void): Pro
       const lease = await locker.acquire(Array.from({ length: keys }, (_, index) => `${key}:${index}`));
       await lease.release();
     };
-    const contestant = { name: "holdfast", pair, prepare: () => Promise.resolve(), close: () => {} } as const;
-    const found = await latencies([contestant], rounds, pairs);
-    tellAll("multi-key", 5, `${keys} keys`, latencyFigures(found), tell);
+    await pairTimes({ pair }, `warm:${keys}`, pairs);
+    const found = latencyOf(await pairTimes({ pair }, `keys:${keys}`, rounds * pairs));
+    tellAll("multi-key", 5, `${keys} keys`, latencyFigures(new Map([["holdfast", found]])), tell);
   }
 }
 

@@ -197,6 +197,16 @@ function openUptime(): number | undefined {
   }
 }
 
+/** Of this process, in ms: for measuring how long something took. */
+export function monotonicMs(): number {
+  return performance.now();
+}
+
+/** The machine's wall clock, in ms since the epoch: for what other people's formats want, never for decisions. */
+export function wallMs(): number {
+  return Date.now();
+}
+
 /** µs since the epoch at the start of the process plus what has passed since: never goes back, whatever the wall clock does. */
 export function processMicros(): number {
   return Math.floor((performance.timeOrigin + performance.now()) * 1_000);

@@ -20,7 +20,7 @@ export interface FleetTerms extends ValidityRules {
   readonly ttlMs: number;
   readonly maxTtlMs: number;
   readonly fenceTtlMs: number;
-  readonly restartGuard: "strict" | "trust";
+  readonly restartGuard: "strict" | "first-use" | "trust";
   readonly allowEviction: boolean;
   readonly times: ConnectionTimes;
   readonly connect: Connect;
@@ -46,6 +46,8 @@ export class RedisFleet implements Fleet {
   readonly #events: Events;
   readonly #waiters = new Set<() => void>();
   readonly #admitting = new Set<RedisNode>();
+  /** G4: the incarnations of a fleet that was never used; undefined until all nodes have had their first chance. */
+  #unused: Set<string> | undefined;
   #lastStates: readonly string[] = [];
   #checkup: Timer | undefined;
   #checkupAt: Instant = Infinity;
@@ -161,7 +163,11 @@ export class RedisFleet implements Fleet {
     } else {
       node.become({ kind: "unadmitted", detail: "waits for its admission", met });
     }
-    // One more clock is known, so others may be admitted now too (G3).
+    this.#considerAll();
+  }
+
+  /** One more clock is known, so others may be admitted now too (G3). */
+  #considerAll(): void {
     for (const each of this.nodes) void this.#consider(each);
   }
 
@@ -169,14 +175,11 @@ export class RedisFleet implements Fleet {
   async #consider(node: RedisNode, declared = false): Promise<void> {
     const { acquaintance } = node;
     const isWaiting = acquaintance.kind === "unadmitted" || (declared && acquaintance.kind === "admitted");
-    if (!isWaiting || this.#admitting.has(node) || this.#closed) return;
-    const index = this.nodes.indexOf(node);
-    const { clockWindowMs, quorum } = this.#terms;
-    if (clockWindowMs > 0 && this.#nodeTime.agreeing(index, clockWindowMs) < quorum) {
-      const skewMs = Math.round(this.#nodeTime.skewMs(index) ?? 0);
-      const detail = `not admitted: the clocks of ${quorum} nodes must agree with its own within ${clockWindowMs} ms (now ${skewMs} ms off)`;
-      if (acquaintance.kind === "unadmitted" && acquaintance.detail !== detail)
-        node.become({ ...acquaintance, detail });
+    if (!isWaiting || this.#admitting.has(node) || this.#closed || !this.#knowsWhetherUsed()) return;
+    const doubt = this.#clockDoubt(node);
+    if (doubt !== undefined) {
+      if (acquaintance.kind === "unadmitted" && acquaintance.detail !== doubt)
+        node.become({ ...acquaintance, detail: doubt });
       return;
     }
     this.#admitting.add(node);
@@ -188,10 +191,33 @@ export class RedisFleet implements Fleet {
     }
   }
 
-  async #admit(node: RedisNode, met: Introduction, declared: boolean): Promise<void> {
+  /** G3: what is wrong with its clock, as far as the others' tell. */
+  #clockDoubt(node: RedisNode): string | undefined {
+    const index = this.nodes.indexOf(node);
+    const { clockWindowMs, quorum } = this.#terms;
+    if (clockWindowMs === 0 || this.#nodeTime.agreeing(index, clockWindowMs) >= quorum) return undefined;
+    const skewMs = Math.round(this.#nodeTime.skewMs(index) ?? 0);
+    return `not admitted: the clocks of ${quorum} nodes must agree with its own within ${clockWindowMs} ms (now ${skewMs} ms off)`;
+  }
+
+  /** G4: whether any node was ever admitted is asked once, of all of them: one that cannot be met may know more than the others. */
+  #knowsWhetherUsed(): boolean {
+    if (this.#terms.restartGuard !== "first-use" || this.#unused !== undefined) return true;
+    if (this.nodes.some(({ acquaintance }) => acquaintance.kind === "connecting")) return false;
+    const met = this.nodes.flatMap(({ acquaintance }) =>
+      "met" in acquaintance && acquaintance.met !== undefined ? [acquaintance.met] : [],
+    );
+    const isUnused = met.length === this.nodes.length && met.every(({ marker }) => marker === undefined);
+    this.#unused = new Set(isUnused ? met.map(({ incarnation }) => incarnation) : []);
+    return true;
+  }
+
+  async #admit(node: RedisNode, met: Introduction, isDeclared: boolean): Promise<void> {
+    // Once for each: were it flushed later, its incarnation would still be the same.
+    const declared = this.#unused?.delete(met.incarnation) === true || isDeclared;
     let maxTtlMs = Math.max(this.#terms.maxTtlMs, ...this.#knownMaxTtls());
     for (let tries = 1; ; tries++) {
-      const isPatient = this.#terms.restartGuard === "strict" && !declared;
+      const isPatient = this.#terms.restartGuard !== "trust" && !declared;
       const admission = await node.admit({
         incarnation: met.incarnation,
         maxTtlMs,
@@ -285,6 +311,7 @@ export class RedisFleet implements Fleet {
   }
 
   #changed(): void {
+    if (this.#terms.restartGuard === "first-use" && this.#unused === undefined) this.#considerAll();
     for (const wake of this.#waiters) wake();
     const states = this.state();
     states.forEach(({ node, state, detail }, index) => {

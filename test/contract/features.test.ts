@@ -295,7 +295,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
       const counter = key;
       let count = 0;
       await Promise.all(
-        Array.from({ length: 100 }, (_, index) =>
+        Array.from({ length: 100 }, async (_, index) =>
           clients[index % clients.length]?.using(counter, { waitMs: 60_000 }, async () => {
             const read = count;
             await new Promise((resolve) => setImmediate(resolve));

@@ -1,8 +1,8 @@
 /** A share of the seeds, in a thread of its own. */
 import { parentPort, workerData } from "node:worker_threads";
 
-import { added, emptySummary, summaryOf } from "../../src/sim/summary.ts";
-import { runSeed } from "../../src/sim/swarm.ts";
+import { added, emptySummary, summaryOf } from "./summary.ts";
+import { runSeed } from "./swarm.ts";
 
 export interface Share {
   readonly from: number;

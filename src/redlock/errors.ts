@@ -1,0 +1,85 @@
+/** redlock's errors and statistics, made of what each node said. */
+import { LeaseLostError, type NodeReport } from "../errors.ts";
+import type { RedisClient } from "../node/connection.ts";
+
+/** An ioredis client, as far as this facade uses it. */
+export type RedlockClient = RedisClient & {
+  quit?(): Promise<unknown>;
+  once?(event: string, heard: () => void): unknown;
+};
+
+export interface ExecutionStats {
+  readonly membershipSize: number;
+  readonly quorumSize: number;
+  readonly votesFor: Set<RedlockClient>;
+  readonly votesAgainst: Map<RedlockClient, Error>;
+}
+
+export interface ExecutionResult {
+  readonly attempts: readonly Promise<ExecutionStats>[];
+}
+
+/** Somebody else holds one of the resources on this node. */
+export class ResourceLockedError extends Error {
+  override readonly name = "ResourceLockedError";
+}
+
+/** An operation did not get a quorum. `cause` is this library's own error, with what each node said. */
+export class ExecutionError extends Error {
+  override readonly name = "ExecutionError";
+  readonly attempts: readonly Promise<ExecutionStats>[];
+
+  constructor(message: string, attempts: readonly Promise<ExecutionStats>[], options?: ErrorOptions) {
+    super(message, options);
+    this.attempts = attempts;
+  }
+}
+
+const NO_QUORUM = "The operation was unable to achieve a quorum during its retry window.";
+
+/** Outcomes become what redlock's users catch; wrong arguments stay what they are. */
+export function executionErrorOf(
+  error: unknown,
+  keys: readonly string[],
+  clients: readonly RedlockClient[],
+): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  const code = "code" in error ? error.code : undefined;
+  if (!EXPECTED.has(code)) return error;
+  const nodes = "nodes" in error ? (error.nodes as readonly NodeReport[]) : [];
+  const headline = error instanceof LeaseLostError ? error.message : `${NO_QUORUM}\n${error.message}`;
+  return new ExecutionError(headline, [Promise.resolve(statsOf(nodes, keys, clients))], { cause: error });
+}
+
+const EXPECTED: ReadonlySet<unknown> = new Set([
+  "ACQUIRE_TIMEOUT",
+  "QUORUM_UNREACHABLE",
+  "QUEUE_FULL",
+  "LEASE_LOST",
+  "LOCKER_CLOSED",
+]);
+
+/** Reports are in the order of the nodes, which is that of the clients. */
+export function statsOf(
+  nodes: readonly NodeReport[],
+  keys: readonly string[],
+  clients: readonly RedlockClient[],
+): ExecutionStats {
+  const votesFor = new Set<RedlockClient>();
+  const votesAgainst = new Map<RedlockClient, Error>();
+  nodes.forEach((report, index) => {
+    const client = clients[index];
+    if (client === undefined || report.verdict === "unanswered") return;
+    if (report.verdict === "granted") votesFor.add(client);
+    else votesAgainst.set(client, voteError(report, keys));
+  });
+  const quorumSize = Math.floor(clients.length / 2) + 1;
+  return { membershipSize: clients.length, quorumSize, votesFor, votesAgainst };
+}
+
+function voteError({ node, reason, detail }: NodeReport, keys: readonly string[]): Error {
+  const message = `${node}: ${detail}`;
+  return reason === "held"
+    ? new ResourceLockedError(`${keys.map((key) => JSON.stringify(key)).join(", ")} at ${message}`)
+    : new Error(message);
+}

@@ -1,0 +1,163 @@
+/** The command line of the simulation: many seeded runs of the swarm, in as many threads as there are cores, or the replay of one. */
+import { createHash, randomInt } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+
+import { monotonicMs } from "../clock/system-clock.ts";
+import { added, emptySummary, type Summary } from "./summary.ts";
+import { runSeed } from "./swarm.ts";
+import { timelineOf } from "./timeline.ts";
+import type { Share } from "./worker.ts";
+
+const HELP = `holdfast sim: the library's own code on simulated servers and a virtual clock, under faults that one seed decides; every
+promise of docs/safety.md is checked after every run.
+
+  --seeds N    how many runs (default 1000)
+  --from S     the first seed (default: drawn, and printed)
+  --first      stop at the first violation
+  --seed S     replay one run as a timeline
+  --jsonl      with --seed: its history instead, a JSON line each
+  --help
+
+Exit codes: 0 nothing was violated, 1 something was, 2 a wrong argument.`;
+
+const FAILURES_SHOWN_MAX = 20;
+
+export interface SimOutput {
+  readonly line: (text: string) => void;
+  readonly error: (text: string) => void;
+  /** How the command is called, for the line that repeats a run. */
+  readonly name: string;
+}
+
+class UsageError extends Error {}
+
+/** Resolves to the exit code. */
+export async function simCommand(args: readonly string[], output: SimOutput): Promise<number> {
+  try {
+    const { seeds, from, seed, first, jsonl, help } = parse(args);
+    if (help) output.line(HELP);
+    else if (seed !== undefined) return await replay(seed, jsonl, output);
+    else return await runMany({ seeds, from: from ?? randomInt(1, 2 ** 40), first }, output);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    output.error(`${error.message}\nTry --help.`);
+    return 2;
+  }
+}
+
+interface Arguments {
+  readonly seeds: number;
+  readonly from: number | undefined;
+  readonly seed: string | undefined;
+  readonly first: boolean;
+  readonly jsonl: boolean;
+  readonly help: boolean;
+}
+
+function parse(args: readonly string[]): Arguments {
+  const { seeds, from, ...values } = parsed(args);
+  return {
+    ...values,
+    seed: values.seed,
+    seeds: whole("seeds", seeds),
+    from: from === undefined ? undefined : whole("from", from),
+  };
+}
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        seeds: { type: "string", default: "1000" },
+        from: { type: "string" },
+        seed: { type: "string" },
+        first: { type: "boolean", default: false },
+        jsonl: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function whole(option: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new UsageError(`--${option} must be a positive integer, got ${JSON.stringify(text)}`);
+}
+
+async function runMany(
+  { seeds, from, first }: { seeds: number; from: number; first: boolean },
+  output: SimOutput,
+): Promise<number> {
+  const began = monotonicMs();
+  output.line(`${seeds} runs from seed ${from}`);
+  const threads = Math.max(1, Math.min(availableParallelism(), seeds));
+  const common = { end: from + seeds, step: threads, first, stop: new SharedArrayBuffer(4) };
+  const parts = await Promise.all(
+    Array.from({ length: threads }, (_, thread) => inThread({ ...common, from: from + thread })),
+  );
+  const summary = parts.reduce(added, emptySummary());
+  print(summary, monotonicMs() - began, output);
+  return summary.failures.length > 0 ? 1 : 0;
+}
+
+/** Seeds are dealt out in turn, so that every thread gets its share of the long ones. */
+function inThread(share: Share): Promise<Summary> {
+  const worker = new Worker(new URL("./worker.js", import.meta.url), {
+    workerData: share,
+    // Histories are garbage after their run: young garbage, if there is room for it.
+    resourceLimits: { maxYoungGenerationSizeMb: 96 },
+  });
+  return new Promise((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+}
+
+function print(summary: Summary, tookMs: number, { line, name }: SimOutput): void {
+  const hours = (summary.virtualMs / 3_600_000).toFixed(2);
+  line(`
+  runs                ${summary.runs} (${summary.brokenRuns} with an assumption broken on purpose)
+  virtual time        ${hours} h in ${(tookMs / 1_000).toFixed(1)} s
+  acquires, leases    ${summary.acquires}, ${summary.leases}
+  extensions, losses  ${summary.extensions}, ${summary.losses}
+  votes               ${summary.votes}
+  writes              ${summary.storedWrites} stored, ${summary.refusedWrites} refused for their fence
+  slowest recovery    ${(summary.slowestRecoveryMs / 1_000).toFixed(1)} s from healing to every client's lease
+  faults`);
+  const faults = Object.entries(summary.faults).sort(([, a], [, b]) => b - a);
+  for (const [fault, times] of faults) line(`    ${String(times).padStart(7)}  ${fault}`);
+  line(summary.failures.length === 0 ? "\nNo property was violated." : "");
+  for (const { seed, violations } of summary.failures.slice(0, FAILURES_SHOWN_MAX)) {
+    const [first] = violations;
+    line(`${first?.property} VIOLATED at ${first?.at.toFixed(3)} ms: ${first?.detail}`);
+    line(`  replay: ${name} --seed ${seed}`);
+  }
+}
+
+async function replay(seed: string, jsonl: boolean, { line }: SimOutput): Promise<number> {
+  const { plan, history, violations } = await runSeed(seed);
+  const lines = history.map((event) => JSON.stringify(event));
+  if (jsonl) {
+    line(lines.join("\n"));
+    return 0;
+  }
+  const { nodes, clients, keys, ttlMs, clockWindowMs, broken } = plan;
+  line(
+    `seed ${seed}: ${nodes} nodes, ${clients} clients, keys ${keys.join(" ")}, ttl ${ttlMs} ms, window ${clockWindowMs} ms`,
+  );
+  line(`faults: ${[...plan.faults.keys()].join(", ") || "none"}`);
+  if (broken.length > 0) line(`assumptions broken on purpose: ${broken.join(", ")}`);
+  line("");
+  for (const text of timelineOf(history)) line(text);
+  line(`\nsha256 of the history: ${createHash("sha256").update(lines.join("\n")).digest("hex")}`);
+  for (const { property, at, detail } of violations)
+    line(`${property} VIOLATED at ${at.toFixed(3)} ms: ${detail}`);
+  return violations.length > 0 ? 1 : 0;
+}
