@@ -199,14 +199,15 @@ export class Locker implements AsyncDisposable, Locks {
   }
 
   /**
-   * Goes on with a lease that another process let go of (`lease.detach`): the same holder value, the same fence. Rejects with
+   * Goes on with a lease that another process let go of (`lease.detach`): the same holder value, the same fence. Any lock whose holder
+   * value is known can be taken over so, which is for a holder that is surely dead. Rejects with
    * `LeaseLostError` where a quorum of nodes is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it.
    */
   async adopt(token: LeaseToken, options: AcquireOptions = {}): Promise<Lease> {
     const { keys, holder, fence, proposal, ttlMs } = checkToken(token);
     const job = this.#job(
       keys,
-      { ttlMs, ...options, owner: ownerOf(holder) },
+      { ttlMs, ...options, owner: holder.includes("#") ? ownerOf(holder) : options.owner },
       { once: true, autoExtend: false, isLong: false },
     );
     const { nodeKeys, signal } = job;
@@ -425,7 +426,7 @@ function checkToken(token: LeaseToken): LeaseToken {
   const { holder, fence, proposal } = token ?? {};
   const isFine =
     typeof holder === "string" &&
-    holder.includes("#") &&
+    holder !== "" &&
     Number.isSafeInteger(fence) &&
     Number.isSafeInteger(proposal) &&
     proposal >= fence;

@@ -348,7 +348,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
     test.each([
       [undefined],
       [{}],
-      [{ keys: ["k"], holder: "no mark", fence: 1, proposal: 1, ttlMs: 1_000 }],
+      [{ keys: ["k"], holder: "", fence: 1, proposal: 1, ttlMs: 1_000 }],
       [{ keys: ["k"], holder: "o#1", fence: 2, proposal: 1, ttlMs: 1_000 }],
       [{ keys: [], holder: "o#1", fence: 1, proposal: 1, ttlMs: 1_000 }],
     ])("what is no token is refused: %j", async (token) => {
