@@ -37,7 +37,7 @@ const layers = [
     ],
     neighbours: true,
   },
-  /* 4 */ { rooms: ["index.ts", "sim/", "redlock/"] },
+  /* 4 */ { rooms: ["index.ts", "sim/", "redlock/", "node-redis/", "observe/"] },
   /* 5 */ { rooms: ["chaos/"] },
   /* 6 */ { rooms: ["cli/"] },
 ];

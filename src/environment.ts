@@ -4,7 +4,8 @@
  */
 import { type Entropy, systemEntropy } from "./clock/entropy.ts";
 import { type ClockSource, MachineClocks } from "./clock/system-clock.ts";
-import type { Connect, Listen } from "./node/connection.ts";
+import { AdaptedConnection, AdaptedListener } from "./node/adapted-connection.ts";
+import { type Connect, isAdapter, type Listen } from "./node/connection.ts";
 import { IoredisConnection, IoredisListener } from "./node/ioredis-connection.ts";
 
 export interface Environment {
@@ -18,6 +19,12 @@ export interface Environment {
 export const machine: Environment = {
   clocks: () => new MachineClocks(),
   entropy: systemEntropy,
-  connect: (input, times, clock, events) => new IoredisConnection(input, times, clock, events),
-  listen: (input, channel, times, _clock, events) => new IoredisListener(input, channel, times, events),
+  connect: (input, times, clock, events) =>
+    isAdapter(input)
+      ? new AdaptedConnection(input, times, clock, events)
+      : new IoredisConnection(input, times, clock, events),
+  listen: (input, channel, times, clock, events) =>
+    isAdapter(input)
+      ? new AdaptedListener(input, channel, times, clock, events)
+      : new IoredisListener(input, channel, times, events),
 };

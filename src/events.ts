@@ -57,6 +57,8 @@ export type HoldfastEvent =
       readonly fence: number;
       readonly outcome: "released" | "expired" | "uncertain" | "detached";
       readonly heldMs: number;
+      /** How long the release took. */
+      readonly durationMs: number;
       /** Validity left when the release began. */
       readonly remainingMs: number;
     }
@@ -66,6 +68,8 @@ export type HoldfastEvent =
       readonly state: "connecting" | "unreachable" | "excluded" | "unadmitted" | "quarantined" | "admitted";
       readonly detail: string;
     }
+  /** How far a node's clock is ahead of the median of the nodes, each time it is met: every five seconds at least. */
+  | { readonly type: "node-clock"; readonly node: string; readonly skewMs: number }
   /** The client's clocks jumped forward: a suspend, or a step of the wall clock. Leases end that much earlier. */
   | { readonly type: "clock-jump"; readonly jumpMs: number };
 

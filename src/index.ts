@@ -16,7 +16,7 @@ export type {
   ShardedOptions,
   SingleOptions,
 } from "./options.ts";
-export type { NodeInput, RedisClient } from "./node/connection.ts";
+export type { ClientAdapter, ClientSession, NodeInput, RedisClient } from "./node/connection.ts";
 export {
   exponentialRetry,
   fixedRetry,

@@ -22,7 +22,7 @@ const LETTER = 6.2;
 const OWN_STYLE = `
 svg .f { stroke: var(--paper); stroke-width: .5; fill: var(--soft); opacity: .55; }
 svg .ours { fill: var(--hold); opacity: .8; } svg .gc { fill: var(--bad); opacity: .6; }
-svg text.t { font-size: 10px; pointer-events: none; stroke: none; }
+svg text.t { font-size: 10px; pointer-events: none; stroke: none; fill: var(--ink); }
 `;
 
 export function flamePage(runs: readonly Run[]): string {

@@ -265,7 +265,8 @@ export class Lease implements AsyncDisposable {
   #tellReleased({ outcome }: ReleaseReport, beganAt: Instant, validUntil: Instant): void {
     const heldMs = beganAt - this.#acquiredAt;
     const remainingMs = Math.max(0, validUntil - beganAt);
-    this.#events.emit(() => ({ type: "released", ...this.#who(), outcome, heldMs, remainingMs }));
+    const durationMs = this.#clock.glance() - beganAt;
+    this.#events.emit(() => ({ type: "released", ...this.#who(), outcome, heldMs, durationMs, remainingMs }));
   }
 
   /** For the keeper: one extension; false when it need not come back. */

@@ -13,8 +13,44 @@ export interface RedisClient {
   duplicate(override?: object): unknown;
 }
 
-/** A node as users name it: a URL (`redis://`, `rediss://`), ioredis options, or an ioredis client, of which a duplicate is used. */
-export type NodeInput = string | RedisOptions | RedisClient;
+/**
+ * A node reached by another client library than ioredis. It opens sessions and does nothing by itself: it queues nothing, sends nothing
+ * twice and does not connect again, since an acquire that is executed long after its sender gave up is a lock nobody knows of.
+ */
+export interface ClientAdapter {
+  /** Address without credentials, for people; of two nodes it must differ. */
+  readonly name: string;
+  /** Put before every key on this node. */
+  readonly keyPrefix?: string | undefined;
+  /**
+   * Connects and authenticates, or rejects. `ended` is to be called when the session ends by itself; requests without an answer reject
+   * then.
+   */
+  open(terms: {
+    readonly ended: (reason: string) => void;
+    readonly connectTimeoutMs: number;
+  }): Promise<ClientSession>;
+}
+
+/** One connection. */
+export interface ClientSession {
+  /** Writes a command now; answers with what the server said, in the types of RESP 2, or rejects with its error. */
+  send(args: readonly string[]): Promise<unknown>;
+  /** Nothing else is asked of a session that subscribes. */
+  subscribe(channel: string, heard: (message: string) => void): Promise<void>;
+  /** Ends it at once. */
+  destroy(): void;
+}
+
+/**
+ * A node as users name it: a URL (`redis://`, `rediss://`), ioredis options, an ioredis client, of which a duplicate is used, or an adapter
+ * to another client library (`nodeRedis` of `holdfast/node-redis`).
+ */
+export type NodeInput = string | RedisOptions | RedisClient | ClientAdapter;
+
+export function isAdapter(input: NodeInput): input is ClientAdapter {
+  return typeof input === "object" && "open" in input && typeof input.open === "function";
+}
 
 export interface ConnectionEvents {
   /** Connected and authenticated, and the server has loaded its data. */

@@ -148,7 +148,10 @@ export class RedisFleet implements Fleet {
   #met(node: RedisNode, met: Introduction): void {
     if (this.#closed) return;
     if (Number.isSafeInteger(met.nodeUs)) {
-      this.#nodeTime.observe(this.nodes.indexOf(node), met.nodeUs, met.askedAt, met.answeredAt);
+      const index = this.nodes.indexOf(node);
+      this.#nodeTime.observe(index, met.nodeUs, met.askedAt, met.answeredAt);
+      const skewMs = this.#nodeTime.skewMs(index) ?? 0;
+      this.#events.emit(() => ({ type: "node-clock", node: node.name, skewMs }));
     }
     const detail = objection(met, this.#terms.allowEviction);
     const { acquaintance } = node;

@@ -16,12 +16,16 @@ import {
   type ConnectionTimes,
   type Listener,
   type ListenerEvents,
+  type ClientAdapter,
   type NodeInput,
   reconnectDelayMs,
   type RedisClient,
   SilenceWatch,
 } from "./connection.ts";
 import { commandOf, type Wire } from "./resp.ts";
+
+/** A node that is no adapter. */
+export type IoredisInput = Exclude<NodeInput, ClientAdapter>;
 
 /** How long `close` lets bytes already written leave before it cuts the connection. */
 const CLOSE_GRACE_MS = 100;
@@ -37,7 +41,7 @@ export class IoredisConnection implements Connection {
   #lastError = "not connected yet";
   #closed = false;
 
-  constructor(input: NodeInput, times: ConnectionTimes, clock: Clock, events: ConnectionEvents) {
+  constructor(input: IoredisInput, times: ConnectionTimes, clock: Clock, events: ConnectionEvents) {
     this.#clock = clock;
     this.#times = times;
     const client = createClient(input, times.connectTimeoutMs);
@@ -182,7 +186,7 @@ export class IoredisListener implements Listener {
   #isListening = false;
 
   constructor(
-    input: NodeInput,
+    input: IoredisInput,
     channel: string,
     { connectTimeoutMs }: ConnectionTimes,
     events: ListenerEvents,
@@ -249,7 +253,7 @@ function profile(connectTimeout: number): RedisOptions & { replyMapping: "legacy
   };
 }
 
-function createClient(input: NodeInput, connectTimeout: number): { redis: Redis; keyPrefix: string } {
+function createClient(input: IoredisInput, connectTimeout: number): { redis: Redis; keyPrefix: string } {
   const ours = profile(connectTimeout);
   if (typeof input === "string") return { redis: new Redis(input, ours), keyPrefix: "" };
   if (isClient(input)) {

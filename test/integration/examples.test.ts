@@ -1,0 +1,38 @@
+/** The programs of examples/, as they are, on real servers; and what they are to show. */
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { createLocker } from "../../src/index.ts";
+import { runProgram } from "../harness/program.ts";
+
+const folder = fileURLToPath(new URL("../../examples/", import.meta.url));
+
+/** What each writes. */
+const SHOWN: Readonly<Record<string, RegExp>> = {
+  "cron-once.ts": /^(?=[\s\S]*did it)(?![\s\S]*did it[\s\S]*did it)[\s\S]*web-4: was done before\n$/,
+  "express-handler.ts": /^200 409\n$/,
+  "leader-election.ts": /^[23] leaders in 6 terms, fences grow\n$/,
+  "postgres-fencing.ts":
+    /^alice: invoice 42: written by a newer holder than fence \d+\nthe invoice is charged\n$/,
+  "worker-fetch.ts": /^rendered\nstopped: max-hold\n$/,
+};
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startCluster(3);
+  await using operator = createLocker({ mode: "quorum", nodes: cluster.urls });
+  await operator.init();
+});
+afterAll(() => cluster.stop());
+
+test("all of them are here", () => {
+  expect(readdirSync(folder).filter((name) => name.endsWith(".ts"))).toEqual(Object.keys(SHOWN));
+});
+
+test.each(Object.entries(SHOWN))("%s", async (name, expected) => {
+  const env = { HOLDFAST_MODE: "quorum", HOLDFAST_NODES: cluster.urls.join(",") };
+  expect(await runProgram(readFileSync(folder + name, "utf8"), env)).toMatch(expected);
+});
