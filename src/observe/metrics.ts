@@ -5,13 +5,30 @@
 import type { HoldfastEvent } from "../events.ts";
 import type { NodeReport } from "../errors.ts";
 
-interface Metric {
-  readonly type: "counter" | "gauge" | "histogram";
+type Metric = {
   readonly help: string;
   readonly labels: readonly string[];
-  /** Upper bounds, in seconds. */
-  readonly buckets?: readonly number[];
-}
+} & (
+  | { readonly type: "counter" | "gauge" }
+  /** `buckets`: upper bounds, in seconds. */
+  | { readonly type: "histogram"; readonly buckets: readonly number[] }
+);
+
+export type MetricName =
+  | "acquire_attempts_total"
+  | "acquire_duration_seconds"
+  | "clock_jumps_total"
+  | "extension_duration_seconds"
+  | "extensions_total"
+  | "hold_duration_seconds"
+  | "leases"
+  | "loss_margin_seconds"
+  | "losses_total"
+  | "node_clock_skew_seconds"
+  | "node_latency_seconds"
+  | "node_state"
+  | "node_votes_total"
+  | "release_margin_seconds";
 
 /** From a node around the corner to a wait of minutes. */
 const DURATIONS: readonly number[] = [
@@ -19,7 +36,7 @@ const DURATIONS: readonly number[] = [
 ];
 
 /** Names as Prometheus has them; OpenTelemetry's are the same with dots. */
-export const METRICS = {
+export const METRICS: Readonly<Record<MetricName, Metric>> = {
   acquire_duration_seconds: {
     type: "histogram",
     help: "From the call of acquire to its outcome, waiting included",
@@ -84,9 +101,7 @@ export const METRICS = {
     help: "Forward jumps of this machine's clocks: suspends, and steps of the wall clock",
     labels: [],
   },
-} as const satisfies Readonly<Record<string, Metric>>;
-
-export type MetricName = keyof typeof METRICS;
+};
 
 export interface Measure {
   readonly metric: MetricName;

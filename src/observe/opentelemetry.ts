@@ -44,10 +44,10 @@ type Recorder = (measure: Measure) => void;
 
 /** `holdfast_node_votes_total` is `holdfast.node.votes` here, by OpenTelemetry's customs; units are told apart. */
 function recorderOf(metric: MetricName, meter: ReturnType<MeterProvider["getMeter"]>): Recorder {
-  const { type, help: description } = METRICS[metric];
+  const { help: description, ...kind } = METRICS[metric];
   const name = `holdfast.${metric.replace(/_(seconds|total)$/, "").replaceAll("_", ".")}`;
   const options = metric.endsWith("_seconds") ? { description, unit: "s" } : { description };
-  switch (type) {
+  switch (kind.type) {
     case "counter": {
       const counter = meter.createCounter(name, options);
       return ({ value, labels }) => counter.add(value, labels);
@@ -57,7 +57,7 @@ function recorderOf(metric: MetricName, meter: ReturnType<MeterProvider["getMete
       return ({ value, labels }) => gauge.record(value, labels);
     }
     case "histogram": {
-      const advice = { explicitBucketBoundaries: [...METRICS[metric].buckets] };
+      const advice = { explicitBucketBoundaries: [...kind.buckets] };
       const histogram = meter.createHistogram(name, { ...options, advice });
       return ({ value, labels }) => histogram.record(value, labels);
     }

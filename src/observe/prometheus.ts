@@ -30,9 +30,9 @@ export function prometheusObserver({
 type Recorder = (measure: Measure) => void;
 
 function recorderOf(metric: MetricName, name: string, register: Registry): Recorder {
-  const { type, help, labels } = METRICS[metric];
+  const { help, labels, ...kind } = METRICS[metric];
   const common = { name, help, labelNames: [...labels], registers: [register] };
-  switch (type) {
+  switch (kind.type) {
     case "counter": {
       const counter = new Counter(common);
       return ({ labels: given, value }) => counter.inc(given, value);
@@ -42,8 +42,7 @@ function recorderOf(metric: MetricName, name: string, register: Registry): Recor
       return ({ labels: given, value }) => gauge.set(given, value);
     }
     case "histogram": {
-      const { buckets } = METRICS[metric];
-      const histogram = new Histogram({ ...common, buckets: [...buckets] });
+      const histogram = new Histogram({ ...common, buckets: [...kind.buckets] });
       return ({ labels: given, value }) => histogram.observe(given, value);
     }
   }
