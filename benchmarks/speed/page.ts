@@ -66,7 +66,10 @@ interface Axes {
 }
 
 const OVER_CONCURRENCY: Axes = { x: ({ at }) => Number(at), figure: "pairs/s", label: "locks at once" };
-const X_OF: Readonly<Record<string, Axes>> = { shards: { ...OVER_CONCURRENCY, label: "shards" } };
+const X_OF: Readonly<Record<string, Axes>> = {
+  shards: { ...OVER_CONCURRENCY, label: "shards" },
+  contended: { ...OVER_CONCURRENCY, label: "contenders for one key" },
+};
 
 /** The same place on clusters of several sizes; of several places the one with most at once that every library is at home at. */
 function overNodes(suite: string, rows: readonly Row[]): Content {

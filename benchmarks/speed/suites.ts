@@ -5,7 +5,8 @@ import { createLocker, type LockerOptions } from "../../src/index.ts";
 import { Simulation } from "../../src/sim/index.ts";
 import { isFloor, isOurs, type Name, namesFor } from "./contestants.ts";
 import { type Latency, latencies, latencyOf, type Load, loads, withContestants } from "./measure.ts";
-import { pairTimes } from "./work.ts";
+import { quantile } from "../columns.ts";
+import { type Contended, pairTimes } from "./work.ts";
 
 /** A figure of one contestant at one place of a suite. */
 export interface Row {
@@ -33,6 +34,7 @@ export const SUITES: Readonly<Record<string, { readonly title: string; readonly 
   latency: { title: "one pair of acquire and release after the other, uncontended", run: latency },
   delayed: { title: "the same with 1 ms of network delay in front of every node", run: delayed },
   throughput: { title: "so many at once, each with a key of its own", run: throughput },
+  contended: { title: "so many contenders of one process for one key", run: contended },
   faults: { title: "the same latency with nodes that are dead or hung", run: faults },
   "multi-key": { title: "several keys, all or nothing", run: multiKey },
   held: { title: "leases that are held and extend themselves", run: held },
@@ -84,6 +86,43 @@ async function throughput(
       }
     });
   }
+}
+
+const CONTENDERS = [50, 100, 200] as const;
+
+/** Mean and p99 of the time from the call to the release, and what was given up. */
+async function contended({ nodes, loadMs }: Scale, tell: (row: Row) => void): Promise<void> {
+  for (const size of nodes) {
+    await using cluster = await startCluster(size);
+    // The floors have no waiting.
+    const names = namesFor(size).filter((name) => !isFloor(name));
+    await withContestants(names, cluster.urls, async (contestants) => {
+      for (const contenders of CONTENDERS)
+        for (const { name, process } of contestants) {
+          const found = (await process.call("contend", contenders, CONTENDED_LOADS * loadMs)) as Contended;
+          tell({
+            suite: "contended",
+            nodes: size,
+            name,
+            at: String(contenders),
+            figures: contendedFigures(found),
+          });
+        }
+    });
+  }
+}
+
+/** Some libraries wait for hundreds of ms between two attempts. */
+const CONTENDED_LOADS = 5;
+
+function contendedFigures({ pairs, failed, tookMs, waits }: Contended): Row["figures"] {
+  const mean = waits.reduce((sum, wait) => sum + wait, 0) / waits.length;
+  return {
+    "pairs/s": (1_000 * pairs) / tookMs,
+    "mean ms": mean,
+    "p99 ms": quantile(waits, 0.99),
+    "given up %": (100 * failed) / (pairs + failed),
+  };
 }
 
 /** Only those that are not stopped by them: whoever waits for all nodes is measured by the chaos comparison. */

@@ -41,3 +41,30 @@ export async function load({ pair }: Pairs, atOnce: number, ms: number): Promise
   const { user, system } = process.cpuUsage(cpu);
   return { pairs, tookMs: performance.now() - began, cpuUs: user + system };
 }
+
+export interface Contended {
+  readonly pairs: number;
+  readonly failed: number;
+  readonly tookMs: number;
+  /** From the call to the lock, in ms. */
+  readonly waits: readonly number[];
+}
+
+/** So many contenders for one key, each again and again, with a hold of no time; whoever the library gives up tries again. */
+export async function contend({ pair }: Pairs, contenders: number, ms: number): Promise<Contended> {
+  const waits: number[] = [];
+  let failed = 0;
+  const began = performance.now();
+  const end = began + ms;
+  const work = async (): Promise<void> => {
+    while (performance.now() < end) {
+      const asked = performance.now();
+      await pair("contended").then(
+        () => waits.push(performance.now() - asked),
+        () => failed++,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: contenders }, work));
+  return { pairs: waits.length, failed, tookMs: performance.now() - began, waits };
+}

@@ -34,15 +34,31 @@ export async function examine(input: NodeInput): Promise<Patient> {
     const answered = performance.now();
     const halfway = performance.timeOrigin + (asked + answered) / 2;
     const info = parsedInfo(await client.info());
-    const marker = await client.hgetall("holdfast:node").catch(() => ({}));
+    const marker = await client.hmget("holdfast:node", ...MARKER_FIELDS).catch((): (string | null)[] => []);
     const offsetMs = Number(seconds) * 1_000 + Number(micros) / 1_000 - halfway;
-    return { ...place, trouble: undefined, info, offsetMs, uncertaintyMs: (answered - asked) / 2, marker };
+    return {
+      ...place,
+      trouble: undefined,
+      info,
+      offsetMs,
+      uncertaintyMs: (answered - asked) / 2,
+      marker: markerOf(marker),
+    };
   } catch (error) {
     const trouble = lastError || messageOf(error);
     return { ...place, trouble, info: new Map(), offsetMs: 0, uncertaintyMs: 0, marker: {} };
   } finally {
     client.disconnect();
   }
+}
+
+const MARKER_FIELDS = ["inc", "until", "maxttl"] as const;
+
+function markerOf(values: readonly (string | null)[]): Patient["marker"] {
+  const entries = MARKER_FIELDS.map((field, index) => [field, values[index]] as const);
+  return Object.fromEntries(
+    entries.filter((entry): entry is [(typeof entry)[0], string] => typeof entry[1] === "string"),
+  );
 }
 
 function clientOf(input: NodeInput): Redis {

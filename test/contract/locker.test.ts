@@ -2,6 +2,8 @@
  * One contract for every mode: the same calls give the same answers in memory, on one node, on three and five, and on three of which
  * one is dead. Two lockers stand for two clients throughout.
  */
+import { readFileSync } from "node:fs";
+
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import {
@@ -21,6 +23,8 @@ interface Setting {
   readonly servers: number;
   readonly dead: number;
   options(urls: readonly string[]): LockerOptions;
+  /** What is done to the servers first. */
+  prepare?(cluster: Cluster): Promise<unknown>;
 }
 
 const TTL_MS = 1_200;
@@ -35,7 +39,27 @@ const SETTINGS: readonly Setting[] = [
   },
   ...[1, 3, 4, 5].map((servers): Setting => quorum(`quorum of ${servers}`, servers, 0)),
   quorum("quorum of 3, one of them dead", 3, 1),
+  {
+    ...quorum("quorum of 3, with no more rights than it needs", 3, 0),
+    options: (urls) => ({
+      mode: "quorum",
+      nodes: urls.map((url) => url.replace("redis://", "redis://holdfast:secret@")),
+      ttlMs: TTL_MS,
+      keyPrefix: "lock:",
+    }),
+    prepare: ({ nodes }) =>
+      Promise.all(nodes.map((node) => node.cli("ACL", "SETUSER", "holdfast", ...documentedRights()))),
+  },
 ];
+
+/** The access rules of docs/operations.md, with the key patterns it gives for a prefix. */
+function documentedRights(): string[] {
+  const page = readFileSync(new URL("../../docs/operations.md", import.meta.url), "utf8");
+  const [, rules = ""] = /ACL SETUSER holdfast ([^`]+)```/.exec(page) ?? [];
+  const [, patterns = ""] = /give `(~lock:[^`]+)` instead/.exec(page) ?? [];
+  if (rules === "" || patterns === "") throw new Error("docs/operations.md has no access rules any more");
+  return rules.trim().replace("~*", patterns).split(/\s+/);
+}
 
 function quorum(name: string, servers: number, dead: number): Setting {
   return { name, servers, dead, options: (nodes) => ({ mode: "quorum", nodes, ttlMs: TTL_MS }) };
@@ -49,6 +73,7 @@ describe.each(SETTINGS)("$name", (setting) => {
 
   beforeAll(async () => {
     cluster = await startCluster(setting.servers);
+    await setting.prepare?.(cluster);
     await using operator = createLocker(setting.options(cluster.urls));
     await operator.init();
     await Promise.all(cluster.nodes.slice(0, setting.dead).map((node) => node.kill()));

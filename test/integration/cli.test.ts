@@ -22,6 +22,7 @@ interface Ended {
 
 class Cli {
   readonly child: ChildProcess;
+  readonly #closed: Promise<unknown[]>;
   out = "";
   err = "";
 
@@ -30,12 +31,13 @@ class Cli {
       env: { PATH: process.env["PATH"] ?? "", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
+    this.#closed = once(this.child, "close");
     this.child.stdout?.on("data", (bytes: Buffer) => (this.out += bytes.toString()));
     this.child.stderr?.on("data", (bytes: Buffer) => (this.err += bytes.toString()));
   }
 
   async end(): Promise<Ended> {
-    const [code] = (await once(this.child, "close")) as [number | null];
+    const [code] = (await this.#closed) as [number | null];
     return { code, out: this.out, err: this.err };
   }
 }
@@ -245,9 +247,11 @@ describe("holdfast inspect, watch, release", () => {
     const plain = start("watch", "watched", "--every", "20ms", "--json");
     await waitFor(() => cli.out.includes("free") && plain.out !== "", { what: "it is free at first" });
     const lease = await locker.acquire("watched");
-    await waitFor(() => cli.out.includes(`held by ${lease.holder}`), { what: "it was taken" });
+    const bothSay = (word: string, json: string) => cli.out.includes(word) && plain.out.includes(json);
+    await waitFor(() => bothSay(`held by ${lease.holder}`, lease.holder), { what: "it was taken" });
     await lease.release();
-    await waitFor(() => cli.out.includes("released"), { what: "it was given back" });
+    const isFreeAgain = () => /"holder":null[^\n]*\n$/.test(plain.out) && cli.out.includes("released");
+    await waitFor(isFreeAgain, { what: "it was given back" });
     for (const each of [cli, plain]) each.child.kill("SIGINT");
     expect((await cli.end()).code).toBe(130);
     const { out } = await plain.end();

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+import { PGlite } from "@electric-sql/pglite";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
@@ -35,4 +36,19 @@ test("all of them are here", () => {
 test.each(Object.entries(SHOWN))("%s", async (name, expected) => {
   const env = { HOLDFAST_MODE: "quorum", HOLDFAST_NODES: cluster.urls.join(",") };
   expect(await runProgram(readFileSync(folder + name, "utf8"), env)).toMatch(expected);
+});
+
+test("the SQL of docs/safety.md refuses old fences", async () => {
+  const page = readFileSync(new URL("../../docs/safety.md", import.meta.url), "utf8");
+  const [, sql = ""] = /```sql\n([\s\S]*?)```/.exec(page) ?? [];
+  const db = new PGlite();
+  await db.exec(
+    "CREATE TABLE invoices (id int, state text, fence bigint); INSERT INTO invoices VALUES (1, 'open', 0)",
+  );
+  const write = async (fence: number) =>
+    (await db.query(sql.replaceAll("$fence", String(fence)).replaceAll("$id", "1"))).affectedRows;
+  expect([await write(7), await write(7), await write(6), await write(8), await write(7)]).toEqual([
+    1, 1, 0, 1, 0,
+  ]);
+  await db.close();
 });
