@@ -66,7 +66,8 @@ local function fault(message)
   return 'E'
 end
 local function fence_of(key)
-  return value[key] and tonumber(value[key]) or not value[key] and 0 or nil
+  local fence = value[key] and tonumber(value[key]) or not value[key] and 0 or nil
+  if fence == fence then return fence end -- 'nan' is a number to Lua, and neither smaller nor larger than any
 end
 `;
 

@@ -28,6 +28,7 @@ const COPIED = [
   "src",
   "test",
   "benchmarks",
+  "docs",
   "scripts",
   "package.json",
   "tsconfig.json",
