@@ -32,7 +32,7 @@ export const MUTANTS: readonly Mutant[] = [
     rule: "C4",
     file: GRANTOR,
     find: "claim.validUntil - clock.now() >= minValidityMs",
-    replace: "claim.validUntil - t0 >= minValidityMs",
+    replace: "claim.validUntil - claim.extendedAt >= minValidityMs",
   },
   {
     name: "validity counts from the replies",
