@@ -8,7 +8,12 @@ const chaos = "test/chaos/**/*.test.ts";
 /** The harness forks processes, and Node 20 can run them only from build/. */
 const forksProcesses = { globalSetup: ["scripts/build-before-tests.mjs"] };
 
+/** The other end of the peer range: `npm run matrix`. */
+const alias: Record<string, string> =
+  process.env["HOLDFAST_TEST_IOREDIS"] === "5" ? { ioredis: "ioredis5" } : {};
+
 export default defineConfig({
+  resolve: { alias },
   test: {
     pool: "forks",
     // Real time is being measured: more workers than cores would measure the scheduler.
