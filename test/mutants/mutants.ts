@@ -206,8 +206,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "an admission whatever the clocks say",
     rule: "G3",
     file: FLEET,
-    find: "if (clockWindowMs > 0 && this.#nodeTime.agreeing(index, clockWindowMs) < quorum) {",
-    replace: "if (clockWindowMs < 0 && this.#nodeTime.agreeing(index, clockWindowMs) < quorum) {",
+    find: "if (clockWindowMs === 0 || this.#nodeTime.agreeing(index, clockWindowMs) >= quorum) return undefined;",
+    replace:
+      "if (clockWindowMs >= 0 || this.#nodeTime.agreeing(index, clockWindowMs) >= quorum) return undefined;",
   },
   {
     name: "the largest ttl of others is not asked for",
@@ -283,8 +284,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the loss is signalled when it is over",
     rule: "L2",
     file: LEASE,
-    find: "this.#validUntil() - guard, ()",
-    replace: "this.#validUntil() + guard, ()",
+    find: "this.#clock.at(end - guard, ()",
+    replace: "this.#clock.at(end + guard, ()",
   },
   {
     name: "no margin for clocks",
@@ -460,5 +461,40 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/wait/backoff.ts",
     find: "return Math.min(expiryMs, RECHECK_MS * (0.5 + chance));",
     replace: "return expiryMs;",
+  },
+  {
+    name: "an adopted lock counts nodes on which it is put back",
+    rule: "H1",
+    file: CLAIM,
+    find: "known[index] === true ? this.#extensionRequests(ttlMs, t0)(index) : undefined",
+    replace: "this.#extensionRequests(ttlMs, t0)(index)",
+  },
+  {
+    name: "a lease is let go of with an extension in flight",
+    rule: "H1",
+    file: LEASE,
+    find: "must be put back on no node any more.\n    while (this.#extending !== undefined) await this.#extending;",
+    replace: "must be put back on no node any more.",
+  },
+  {
+    name: "a fleet that was new is new for ever",
+    rule: "G4",
+    file: FLEET,
+    find: "this.#unused?.delete(met.incarnation) === true",
+    replace: "this.#unused?.has(met.incarnation) === true",
+  },
+  {
+    name: "a fleet is new where most of its nodes are",
+    rule: "G4",
+    file: FLEET,
+    find: "met.length === this.nodes.length && met.every(",
+    replace: "met.some(",
+  },
+  {
+    name: "shards in the order in which they were written",
+    rule: "shards",
+    file: "src/rendezvous.ts",
+    find: "mixed(keyHash ^ name.hash)",
+    replace: "mixed(keyHash + names.indexOf(name))",
   },
 ];
