@@ -32,6 +32,7 @@ const VARIABLES: Readonly<Record<string, readonly [option: string, read: Reader]
   HOLDFAST_CONNECT_TIMEOUT_MS: ["connectTimeoutMs", asNumber],
   HOLDFAST_RESTART_GUARD: ["restartGuard", asText],
   HOLDFAST_ALLOW_EVICTION: ["allowEviction", asBoolean],
+  HOLDFAST_WAIT_REPLICAS: ["waitReplicas", asNumber],
   HOLDFAST_NOTIFY: ["notify", asBoolean],
   HOLDFAST_REENTRANT: ["reentrant", asBoolean],
   HOLDFAST_QUEUE_LENGTH_MAX: ["queueLengthMax", asNumber],

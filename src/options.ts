@@ -66,6 +66,11 @@ interface RedisModeOptions extends CommonOptions {
    * `strict` in quorum mode, `trust` in single mode.
    */
   readonly restartGuard?: RestartGuard | undefined;
+  /**
+   * How many replicas of a node must have a lock before the node's grant counts (Redis `WAIT`), so that a failover keeps it; costs their round
+   * trip with every acquire and extension. 0 … 16; default 0.
+   */
+  readonly waitReplicas?: number | undefined;
   /** Lets a node vote although its memory policy may evict locks. Default false. */
   readonly allowEviction?: boolean | undefined;
   /** How long a connection attempt may take. Above 0; default 1 000. */
@@ -125,6 +130,7 @@ export interface Settings extends ValidityRules {
   readonly fenceTtlMs: number;
   readonly restartGuard: RestartGuard;
   readonly allowEviction: boolean;
+  readonly waitReplicas: number;
   readonly connectTimeoutMs: number;
   readonly observer: Observer | undefined;
   readonly notify: boolean;
@@ -138,6 +144,7 @@ const TTL_MS_MIN = 500;
 const DAY_MS = 86_400_000;
 const NODES_MAX = 15;
 const SHARDS_MAX = 64;
+const REPLICAS_MAX = 16;
 const SHARD_NAME_LENGTH_MAX = 64;
 const OWNER_LENGTH_MAX = 128;
 /** In bytes, prefix included; keys travel with every request. */
@@ -149,7 +156,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set(
     "mode nodes shards ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax reentrant".split(
       " ",
     ),
-    "clockWindowMs restartGuard allowEviction connectTimeoutMs".split(" "),
+    "clockWindowMs restartGuard allowEviction waitReplicas connectTimeoutMs".split(" "),
   ].flat(),
 );
 
@@ -187,6 +194,7 @@ export function resolveOptions(options: LockerOptions): Settings {
       "first-use",
       "trust",
     ]),
+    waitReplicas: integer("waitReplicas", given["waitReplicas"], 0, 0, REPLICAS_MAX),
     allowEviction: flag("allowEviction", given["allowEviction"], false),
     connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),
     observer: given["observer"] as Observer | undefined,

@@ -22,6 +22,8 @@ export interface FleetTerms extends ValidityRules {
   readonly fenceTtlMs: number;
   readonly restartGuard: "strict" | "first-use" | "trust";
   readonly allowEviction: boolean;
+  readonly waitReplicas: number;
+  readonly nodeTimeoutMs: number;
   readonly times: ConnectionTimes;
   readonly connect: Connect;
   readonly listen: Listen;
@@ -68,6 +70,8 @@ export class RedisFleet implements Fleet {
     const nodeTerms = {
       usualTtlMs: terms.ttlMs,
       isOnly: inputs.length === 1,
+      waitReplicas: terms.waitReplicas,
+      nodeTimeoutMs: terms.nodeTimeoutMs,
       encode: encodingOnce(terms.ttlMs),
       clockWindowMs: terms.clockWindowMs,
       leadMs: leadMs(terms.clockWindowMs),

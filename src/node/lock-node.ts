@@ -107,7 +107,7 @@ export type Refusal =
 
 export interface Faulted {
   readonly kind: "faulted";
-  readonly reason: "timeout" | "unreachable" | "excluded" | "not-admitted" | "backlog" | "error";
+  readonly reason: "timeout" | "unreachable" | "excluded" | "not-admitted" | "backlog" | "replicas" | "error";
   readonly detail: string;
   /** False only if the request certainly never left: nothing can have happened on the node, now or later. */
   readonly sent: boolean;

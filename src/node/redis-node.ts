@@ -52,6 +52,10 @@ export interface RedisNodeTerms extends Omit<NodeTerms, "incarnation"> {
   readonly usualTtlMs: number;
   /** Whether it is the only node of its fleet. */
   readonly isOnly: boolean;
+  /** So many replicas must have what it grants before that counts; 0 for none. */
+  readonly waitReplicas: number;
+  /** How long they may take. */
+  readonly nodeTimeoutMs: number;
   /** Puts a request into words; the same one again in no time. */
   readonly encode: (request: Request) => EncodedRequest;
 }
@@ -232,9 +236,39 @@ export class RedisNode implements LockNode {
         const { votes, nowUs } = found;
         this.#events.toldTime(this, nowUs, askedAt, at);
         if (votes.some(showsOtherMemory)) this.meet();
-        answer(votes);
+        if (this.#terms.waitReplicas > 0 && requests.some(mustOutlive))
+          this.#replicated(requests, votes, answer);
+        else answer(votes);
       },
       (error) => fail(faultOf(error)),
+    );
+  }
+
+  /**
+   * Grants count once enough replicas have them: whichever is promoted then has the lock, too. The server keeps back what this connection
+   * asks next until they do, so releases wait behind.
+   */
+  #replicated(
+    requests: readonly EncodedRequest[],
+    votes: readonly Vote[],
+    answer: (votes: readonly Vote[]) => void,
+  ): void {
+    const { waitReplicas, nodeTimeoutMs } = this.#terms;
+    const judged = (fault: Faulted): Vote[] =>
+      votes.map((vote, index) => {
+        const request = requests[index];
+        return vote.kind === "granted" && request !== undefined && mustOutlive(request) ? fault : vote;
+      });
+    this.#connection.call("WAIT", waitReplicas, Math.max(1, Math.round(nodeTimeoutMs))).then(
+      (found) => {
+        const detail = `granted, but ${Number(found)} of ${waitReplicas} replicas have it`;
+        answer(
+          Number(found) >= waitReplicas
+            ? votes
+            : judged({ kind: "faulted", reason: "replicas", detail, sent: true }),
+        );
+      },
+      (error: unknown) => answer(judged(faultOf(error))),
     );
   }
 
@@ -286,6 +320,13 @@ export class RedisNode implements LockNode {
 function scriptOf(lua: string): Script {
   return { lua, sha: createHash("sha1").update(lua).digest("hex") };
 }
+
+/** What gives or keeps a lock; releases and leaves may be lost with a master. */
+function mustOutlive({ letter }: EncodedRequest): boolean {
+  return !RELEASING.has(letter);
+}
+
+const RELEASING: ReadonlySet<string> = new Set(["r", "R", "L"]);
 
 /** N1: the node's memory is another one than we knew. */
 function showsOtherMemory(vote: Vote): boolean {

@@ -53,6 +53,8 @@ await main();
 async function main(): Promise<void> {
   for (const name of COPIED) cpSync(join(ROOT, name), join(folder, name), { recursive: true });
   symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  // It looks for the texts that are changed here.
+  rmSync(join(folder, "test", "unit", "mutants.test.ts"));
   const chosen = MUTANTS.filter(({ name, rule }) => `${rule} ${name}`.includes(values.only));
   console.log(`${chosen.length} bugs; first the sources as they are, in which nothing must be found\n`);
   const sound = await find({ name: "(none)", rule: "", file: "", find: "", replace: "" });

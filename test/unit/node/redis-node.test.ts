@@ -25,6 +25,8 @@ function nodeWhoseCallsFail(error: Error): RedisNode {
     {
       usualTtlMs: 1_000,
       isOnly: false,
+      waitReplicas: 0,
+      nodeTimeoutMs: 250,
       encode: (request) => encodeRequest(request, 1_000),
       clockWindowMs: 0,
       leadMs: 1_000,
