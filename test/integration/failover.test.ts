@@ -22,9 +22,9 @@ interface Site {
   readonly replica: ServerNode;
   /** The way of the replication. */
   readonly way: Proxy;
-  client(options?: Partial<SingleOptions>): Promise<Locker>;
+  readonly client: (options?: Partial<SingleOptions>) => Promise<Locker>;
   /** The master dies, and the Sentinel promotes the replica. */
-  failOver(): Promise<void>;
+  readonly failOver: () => Promise<void>;
 }
 
 async function site(): Promise<Site> {
