@@ -74,6 +74,23 @@ test("needs a quorum of nodes that hold it, and puts it back on none before it i
   expect(simulation.servers.map((server) => server.holderOf("k"))).toEqual([undefined, undefined, undefined]);
 });
 
+test("counts no node on which it would have to be put back: it has been free there in between", async () => {
+  const { simulation, a, b } = await world("put back");
+  const lease = await simulation.run(a.locker.acquire("k"));
+  await simulation.pass(500);
+  // An extension reaches one node only: there the lock outlives the others'.
+  for (const server of ["n1", "n2"]) simulation.network.cut("a", server);
+  await expect(simulation.run(lease.extend())).rejects.toMatchObject({ code: "QUORUM_UNREACHABLE" });
+  const token = await simulation.run(lease.detach());
+  await simulation.pass(TTL_MS - 600);
+  expect(simulation.servers.map((server) => server.holderOf("k"))).toEqual([
+    undefined,
+    undefined,
+    lease.holder,
+  ]);
+  await expect(simulation.run(b.locker.adopt(token))).rejects.toMatchObject({ code: "LEASE_LOST" });
+});
+
 test("where a quorum cannot be asked, nothing is known and nothing is taken away", async () => {
   const { simulation, a, b } = await world("unreachable");
   const lease = await simulation.run(a.locker.acquire("k"));
