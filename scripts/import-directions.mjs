@@ -26,6 +26,7 @@ const layers = [
   /* 3 */ {
     rooms: [
       "locker.ts",
+      "attempt.ts",
       "shard.ts",
       "rendezvous.ts",
       "reentry.ts",

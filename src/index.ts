@@ -1,7 +1,8 @@
 /** The public surface of holdfast. What is not named here is nobody's to depend on. */
 
 // Locks
-export { createLocker, type AcquireOptions, type Attempt, type Locker } from "./locker.ts";
+export { createLocker, type AcquireOptions, type Locker } from "./locker.ts";
+export type { Attempt } from "./attempt.ts";
 export type { Lease, LeaseToken } from "./lease/lease.ts";
 export type { Locks, NamedLock } from "./named-lock.ts";
 export type { ReleaseReport } from "./grantor.ts";

@@ -6,13 +6,13 @@
 import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:events";
 
 import type { Job } from "./acquirer.ts";
+import { type Attempt, holderIn, ownerOf } from "./attempt.ts";
 import { SystemClock } from "./clock/system-clock.ts";
 import { validityMs } from "./clock/validity.ts";
 import {
   ConfigError,
   LeaseLostError,
   LockerClosedError,
-  type NodeReport,
   OptionRangeError,
   QuorumUnreachableError,
   shown,
@@ -56,19 +56,6 @@ export interface AcquireOptions {
   /** Whether `using` inside a `using` of the same key goes on under its lease. Default: the locker's option. */
   readonly reentrant?: boolean | undefined;
 }
-
-/** What one try came to. */
-export type Attempt =
-  | { readonly outcome: "acquired"; readonly owner: string; readonly lease: Lease }
-  | {
-      /** Somebody else has it, or contenders share its nodes among them: then there is no owner. */
-      readonly outcome: "held";
-      readonly owner: string | undefined;
-      readonly holder: string | undefined;
-      readonly remainingMs: number;
-    }
-  /** Too few nodes could vote: nothing is known of the key. */
-  | { readonly outcome: "unknown"; readonly error: QuorumUnreachableError };
 
 /** Makes a locker. Throws `ConfigError` or `OptionRangeError`; connects in the background (see `ready`). */
 export function createLocker(options: LockerOptions): Locker {
@@ -402,24 +389,6 @@ async function runBody<T>(
 
 function causedBy(loss: LeaseLostError, cause: unknown): LeaseLostError {
   return new LeaseLostError(loss, loss.lossCause, loss.nodes, { cause });
-}
-
-/** Who has it on most of the nodes that say so. Foreign values have no owner; they are shown as they are. */
-function holderIn(
-  nodes: readonly NodeReport[],
-): Pick<Attempt & { outcome: "held" }, "owner" | "holder" | "remainingMs"> {
-  const held = nodes.filter(({ holder }) => holder !== undefined);
-  const count = (holder: string | undefined) => held.filter((each) => each.holder === holder).length;
-  const [first, second] = [...new Set(held.map(({ holder }) => holder))].sort((a, b) => count(b) - count(a));
-  const holder = second !== undefined && count(first) === count(second) ? undefined : first;
-  const remaining = held.filter((each) => each.holder === holder).map(({ remainingMs = 0 }) => remainingMs);
-  return { owner: holder && ownerOf(holder), holder, remainingMs: Math.max(0, ...remaining) };
-}
-
-/** Of `<owner>#<unique>`; other libraries' values are all owner. */
-function ownerOf(holder: string): string {
-  const end = holder.lastIndexOf("#");
-  return end > 0 ? holder.slice(0, end) : holder;
 }
 
 function checkToken(token: LeaseToken): LeaseToken {

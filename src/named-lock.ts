@@ -3,8 +3,9 @@
  * A lock by its name, for code that passes locks around: one instance for a name, as long as anybody has it. And workspaces: the same
  * names for different tenants without meeting. Both only ever call the locker they come from.
  */
+import type { Attempt } from "./attempt.ts";
 import type { Lease } from "./lease/lease.ts";
-import type { AcquireOptions, Attempt } from "./locker.ts";
+import type { AcquireOptions } from "./locker.ts";
 import type { Inspection } from "./node/inspection.ts";
 
 type Keys = string | readonly string[];
