@@ -160,13 +160,9 @@ export class Locker implements AsyncDisposable, Locks {
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
     const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
     const { nodeKeys } = job;
-    if (options.reentrant ?? this.#settings.reentrant) {
-      const found = this.#reentry.find(nodeKeys);
-      if (found === "some")
-        throw new OptionRangeError("keys", "be held all or not at all by the `using` around it", keys);
-      if (found !== undefined)
-        return runBody(found, () => this.#reentry.run(nodeKeys, found, () => body(found)));
-    }
+    const outer = (options.reentrant ?? this.#settings.reentrant) ? this.#outerLease(nodeKeys) : undefined;
+    if (outer !== undefined)
+      return runBody(outer, () => this.#reentry.run(nodeKeys, outer, () => body(outer)));
     const began = this.#clock.glance();
     const shard = this.#shardOf(nodeKeys);
     if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
@@ -303,6 +299,20 @@ export class Locker implements AsyncDisposable, Locks {
       this.#clock.close();
       throw error;
     }
+  }
+
+  /** The lease of the `using` around the present code that holds all of these keys, if there is one. */
+  #outerLease(nodeKeys: readonly string[]): Lease | undefined {
+    const found = this.#reentry.find(nodeKeys);
+    if (found === "some")
+      throw new OptionRangeError(
+        "keys",
+        "be held all or not at all by the `using` around it",
+        nodeKeys.length,
+      );
+    const loss = found?.loss();
+    if (loss !== undefined) throw loss;
+    return found;
   }
 
   /** The one all keys live on: a lock of several keys is all or nothing, which two quorums cannot be together. */

@@ -78,6 +78,7 @@ async function run(args: readonly string[], out: Terminal): Promise<number> {
       };
       const keys = values.key ?? [];
       await using lease = await locker.acquire(keys, options);
+      interrupted.signal.throwIfAborted();
       return await new Job(lease, graceMs, remark, signals).run(program, programArgs);
     } catch (error) {
       if (interrupted.signal.aborted) return codeOfSignal(interrupted.signal.reason as NodeJS.Signals);

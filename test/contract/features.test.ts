@@ -290,6 +290,18 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
       expect(inner[0]).toBeInstanceOf(LeaseLostError);
     });
 
+    test("after a loss, a nested call rejects before its body runs", async () => {
+      const locker = await client();
+      let hasRun = false;
+      await failure(
+        locker.using(key, { maxHoldMs: 600 }, async (lease) => {
+          await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+          expect(await failure(locker.using(key, () => (hasRun = true)))).toBeInstanceOf(LeaseLostError);
+        }),
+      );
+      expect(hasRun).toBe(false);
+    });
+
     test("a hundred contenders count to a hundred", async () => {
       const clients = await Promise.all([client(), client(), client(), client()]);
       const counter = key;
