@@ -5,6 +5,7 @@
 import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
 import {
+  ableToVote,
   AcquireTimeoutError,
   LeaseLostError,
   LockerClosedError,
@@ -393,14 +394,12 @@ export class Acquirer {
     waitedMs: number,
     ahead?: number,
   ): AcquireTimeoutError | QuorumUnreachableError {
-    if (denial.why !== "unreachable")
-      return new AcquireTimeoutError(keys, denial.reports(), attempts, waitedMs, ahead);
+    const reports = denial.reports();
+    // What nodes said after the decision may show that too few of them can vote, which the decision did not need.
+    if (denial.why !== "unreachable" && ableToVote(reports) >= this.#context.quorum)
+      return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead);
     const names = keys.map((key) => JSON.stringify(key)).join(", ");
-    return new QuorumUnreachableError(
-      `${names} could not be acquired`,
-      this.#context.quorum,
-      denial.reports(),
-    );
+    return new QuorumUnreachableError(`${names} could not be acquired`, this.#context.quorum, reports);
   }
 
   /** Its turn did not come: what is known is what those before it know. */

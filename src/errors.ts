@@ -86,7 +86,7 @@ export class QuorumUnreachableError extends AggregateError {
   readonly quorum: number;
 
   constructor(what: string, quorum: number, nodes: readonly NodeReport[]) {
-    const able = nodes.filter(canVote).length;
+    const able = ableToVote(nodes);
     super(
       nodes.filter((node) => !canVote(node)).map((node) => new Error(`${node.node}: ${node.detail}`)),
       `${what}: ${quorum} of ${nodes.length} nodes must vote and ${able} can:${listed(nodes)}`,
@@ -185,6 +185,11 @@ function listed(nodes: readonly NodeReport[]): string {
 
 function latency({ latencyMs }: NodeReport): string {
   return latencyMs === undefined ? "" : ` (${latencyMs.toFixed(1)} ms)`;
+}
+
+/** How many of them could vote on the key, for all that is known of them. */
+export function ableToVote(nodes: readonly NodeReport[]): number {
+  return nodes.filter(canVote).length;
 }
 
 /** A node that grants, or refuses for a reason that lies with the key and not with the node. */

@@ -74,7 +74,10 @@ describe("a fleet that is in use", () => {
     const { simulation } = await inUse("majority");
     for (const server of simulation.servers.slice(0, 2)) server.flush();
     const other = simulation.start("b", OPTIONS);
-    await expect(simulation.run(other.locker.acquire("k", { waitMs: 300 }))).rejects.toThrow(/in quarantine/);
+    await expect(simulation.run(other.locker.acquire("k", { waitMs: 300 }))).rejects.toMatchObject({
+      code: "QUORUM_UNREACHABLE",
+      message: expect.stringContaining("in quarantine") as string,
+    });
     expect(states(other)).toEqual({ n1: "quarantined", n2: "quarantined", n3: "admitted" });
   });
 });
