@@ -35,6 +35,7 @@ const layers = [
       "environment.ts",
       "options.ts",
       "config.ts",
+      "usage.ts",
     ],
     neighbours: true,
   },

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { type CommandOutput, exitCodeOrUsage, orUsage, UsageError } from "../usage.ts";
 import { Album } from "./album.ts";
 import { environmentOf } from "./environment-of.ts";
 import { drawScenario } from "./random.ts";
@@ -32,26 +33,9 @@ const HELP = `holdfast chaos: kills, stops, empties and partitions real Redis se
 
 Exit codes: 0 all passed, 1 something failed, 2 a wrong argument.`;
 
-/** What must be wrong on the command line, in words. */
-class UsageError extends Error {}
-
-export interface CommandOutput {
-  /** One line. */
-  readonly line: (text: string) => void;
-  readonly error: (text: string) => void;
-  /** How the command is called, for the line that repeats it. */
-  readonly name: string;
-}
-
 /** Resolves to the exit code. */
-export async function chaosCommand(args: readonly string[], output: CommandOutput): Promise<number> {
-  try {
-    return await run(parse(args), output);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    output.error(`${error.message}\nTry --help.`);
-    return 2;
-  }
+export function chaosCommand(args: readonly string[], output: CommandOutput): Promise<number> {
+  return exitCodeOrUsage(() => run(parse(args), output), output);
 }
 
 type Arguments = ReturnType<typeof parse>;
@@ -69,8 +53,8 @@ function parse(args: readonly string[]) {
 }
 
 function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({
+  return orUsage(() =>
+    parseArgs({
       args: [...args],
       options: {
         only: { type: "string" },
@@ -84,10 +68,8 @@ function parsed(args: readonly string[]) {
         out: { type: "string", default: join("reports", "chaos") },
         help: { type: "boolean", default: false },
       },
-    });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+    }),
+  );
 }
 
 function address(url: string): string {

@@ -8,7 +8,8 @@ export { drawScenario } from "./random.ts";
 // Reports
 export { renderReport, type ReportAbout } from "./report/report.ts";
 export { renderTable } from "./report/table.ts";
-export { chaosCommand, type CommandOutput } from "./command.ts";
+export { chaosCommand } from "./command.ts";
+export type { CommandOutput } from "../usage.ts";
 
 // Scenarios and results
 export type * from "./scenario.ts";

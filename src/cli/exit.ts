@@ -1,5 +1,9 @@
 /** Exit codes, and what errors become on a command line. */
 
+import { UsageError } from "../usage.ts";
+
+export { UsageError };
+
 /** Where BSD's sysexits.h has a number for it, that one: 69 unavailable, 75 try again later. */
 export const EXIT = {
   ok: 0,
@@ -10,9 +14,6 @@ export const EXIT = {
   held: 75,
   interrupted: 130,
 } as const;
-
-/** Something on the command line is wrong. */
-export class UsageError extends Error {}
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;

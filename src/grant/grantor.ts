@@ -30,13 +30,7 @@ export class ProtocolGrantor implements Grantor, Exchanger {
   async #attemptLater(request: AttemptRequest): Promise<Grant | Denial> {
     const { slots, electorate, rules } = this.#context;
     if (await slots.wait(rules.nodeTimeoutMs)) return this.#attempt(request, undefined, true);
-    const ballot = busy(electorate.nodes.length);
-    return {
-      kind: "denied",
-      ...classify(ballot, electorate.quorum),
-      reports: () => reportsOf(electorate.nodes, ballot, request.keys),
-      complete: () => ballot.complete(),
-    };
+    return this.#denial(busy(electorate.nodes.length), request.keys);
   }
 
   async adopt({ keys, holder, fence, largestProposal }: Bequest, ttlMs: number): Promise<Adoption> {
@@ -98,15 +92,26 @@ export class ProtocolGrantor implements Grantor, Exchanger {
 
   #judge(ballot: Ballot, claim: ProtocolClaim, { keys, minValidityMs }: AttemptRequest): Grant | Denial {
     const { clock, electorate } = this.#context;
-    const reports = () => reportsOf(electorate.nodes, ballot, keys);
-    const complete = () => ballot.complete();
     // C4: the clock again, after the q-th reply. Replies that took as long as the lock must not be returned as one.
     const isWorthwhile = claim.validUntil - clock.now() >= minValidityMs;
-    if (ballot.won && isWorthwhile) return { kind: "granted", claim, reports, complete };
+    if (ballot.won && isWorthwhile) {
+      const reports = () => reportsOf(electorate.nodes, ballot, keys);
+      return { kind: "granted", claim, reports, complete: () => ballot.complete() };
+    }
+    const denial = this.#denial(ballot, keys);
+    claim.undo(mayBeWaitedFor(denial.why));
+    return denial;
+  }
 
-    const grounds = classify(ballot, electorate.quorum);
-    claim.undo(mayBeWaitedFor(grounds.why));
-    return { kind: "denied", ...grounds, reports, complete };
+  #denial(ballot: Ballot, keys: readonly string[]): Denial {
+    const { electorate } = this.#context;
+    const reports = () => reportsOf(electorate.nodes, ballot, keys);
+    return {
+      kind: "denied",
+      ...classify(ballot, electorate.quorum),
+      reports,
+      complete: () => ballot.complete(),
+    };
   }
 }
 

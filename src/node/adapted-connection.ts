@@ -12,6 +12,7 @@ import {
   type ConnectionTimes,
   type Listener,
   type ListenerEvents,
+  messageOf,
   reconnectDelayMs,
   SilenceWatch,
 } from "./connection.ts";
@@ -210,8 +211,4 @@ export class AdaptedListener implements Listener {
     this.#isListening = false;
     return this.#connection.close();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -11,6 +11,7 @@ import {
   type ConnectionEvents,
   type Listener,
   type ListenerEvents,
+  messageOf,
 } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
@@ -342,8 +343,4 @@ function faultOf(error: unknown): Faulted {
 
 function oddReply(answer: unknown): Faulted {
   return faultOf(new Error(`unexpected reply of type ${Array.isArray(answer) ? "array" : typeof answer}`));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

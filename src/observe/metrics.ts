@@ -174,7 +174,13 @@ export class Measurer {
 }
 
 /** Of a lease: keys and fence together are its own. */
-function nameOf({ keys, fence }: { readonly keys: readonly string[]; readonly fence: number }): string {
+export function nameOf({
+  keys,
+  fence,
+}: {
+  readonly keys: readonly string[];
+  readonly fence: number;
+}): string {
   return `${fence} ${keys.join(" ")}`;
 }
 

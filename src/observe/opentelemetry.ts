@@ -16,7 +16,7 @@ import {
 
 import { wallMs } from "../clock/system-clock.ts";
 import type { HoldfastEvent, Observer } from "../events.ts";
-import { type Measure, Measurer, METRICS, type MetricName } from "./metrics.ts";
+import { type Measure, Measurer, METRICS, type MetricName, nameOf } from "./metrics.ts";
 
 export interface OpenTelemetryOptions {
   /** Default: the global ones. */
@@ -162,8 +162,4 @@ const CONTENTION: ReadonlySet<string> = new Set(["CONTENDED", "ABORTED"]);
 
 function leaseAttributes(event: HoldfastEvent & { type: "acquired" }): Attributes {
   return { "holdfast.keys": [...event.keys], "holdfast.holder": event.holder, "holdfast.fence": event.fence };
-}
-
-function nameOf({ keys, fence }: { readonly keys: readonly string[]; readonly fence: number }): string {
-  return `${fence} ${keys.join(" ")}`;
 }

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 
 import { monotonicMs } from "../clock/system-clock.ts";
+import { type CommandOutput, exitCodeOrUsage, orUsage, UsageError } from "../usage.ts";
 import { added, emptySummary, type Summary } from "./summary.ts";
 import { runSeed } from "./swarm.ts";
 import { timelineOf } from "./timeline.ts";
@@ -24,28 +25,19 @@ Exit codes: 0 nothing was violated, 1 something was, 2 a wrong argument.`;
 
 const FAILURES_SHOWN_MAX = 20;
 
-export interface SimOutput {
-  readonly line: (text: string) => void;
-  readonly error: (text: string) => void;
-  /** How the command is called, for the line that repeats a run. */
-  readonly name: string;
+/** Resolves to the exit code. */
+export function simCommand(args: readonly string[], output: CommandOutput): Promise<number> {
+  return exitCodeOrUsage(() => run(parse(args), output), output);
 }
 
-class UsageError extends Error {}
-
-/** Resolves to the exit code. */
-export async function simCommand(args: readonly string[], output: SimOutput): Promise<number> {
-  try {
-    const { seeds, from, seed, first, jsonl, help } = parse(args);
-    if (help) output.line(HELP);
-    else if (seed !== undefined) return await replay(seed, jsonl, output);
-    else return await runMany({ seeds, from: from ?? randomInt(1, 2 ** 40), first }, output);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    output.error(`${error.message}\nTry --help.`);
-    return 2;
-  }
+async function run(
+  { seeds, from, seed, first, jsonl, help }: Arguments,
+  output: CommandOutput,
+): Promise<number> {
+  if (help) output.line(HELP);
+  else if (seed !== undefined) return replay(seed, jsonl, output);
+  else return runMany({ seeds, from: from ?? randomInt(1, 2 ** 40), first }, output);
+  return 0;
 }
 
 interface Arguments {
@@ -68,8 +60,8 @@ function parse(args: readonly string[]): Arguments {
 }
 
 function parsed(args: readonly string[]) {
-  try {
-    return parseArgs({
+  return orUsage(() =>
+    parseArgs({
       args: [...args],
       options: {
         seeds: { type: "string", default: "1000" },
@@ -79,10 +71,8 @@ function parsed(args: readonly string[]) {
         jsonl: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
-    }).values;
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
+    }),
+  ).values;
 }
 
 function whole(option: string, text: string): number {
@@ -93,7 +83,7 @@ function whole(option: string, text: string): number {
 
 async function runMany(
   { seeds, from, first }: { seeds: number; from: number; first: boolean },
-  output: SimOutput,
+  output: CommandOutput,
 ): Promise<number> {
   const began = monotonicMs();
   output.line(`${seeds} runs from seed ${from}`);
@@ -120,7 +110,7 @@ function inThread(share: Share): Promise<Summary> {
   });
 }
 
-function print(summary: Summary, tookMs: number, { line, name }: SimOutput): void {
+function print(summary: Summary, tookMs: number, { line, name }: CommandOutput): void {
   const hours = (summary.virtualMs / 3_600_000).toFixed(2);
   line(`
   runs                ${summary.runs} (${summary.brokenRuns} with an assumption broken on purpose)
@@ -141,7 +131,7 @@ function print(summary: Summary, tookMs: number, { line, name }: SimOutput): voi
   }
 }
 
-async function replay(seed: string, jsonl: boolean, { line }: SimOutput): Promise<number> {
+async function replay(seed: string, jsonl: boolean, { line }: CommandOutput): Promise<number> {
   const { plan, history, violations } = await runSeed(seed);
   const lines = history.map((event) => JSON.stringify(event));
   if (jsonl) {

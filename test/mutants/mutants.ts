@@ -235,7 +235,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a failed attempt leaves its votes",
     rule: "C5",
     file: GRANTOR,
-    find: "    claim.undo(mayBeWaitedFor(grounds.why));\n",
+    find: "    claim.undo(mayBeWaitedFor(denial.why));\n",
     replace: "",
   },
   {
