@@ -9,24 +9,28 @@ import type { Lease } from "./lease/lease.ts";
 
 /** One `using` around the present code; the innermost first. */
 interface Tenure {
+  readonly of: Reentry;
   readonly nodeKeys: readonly string[];
-  readonly lease: Lease;
-  readonly outer: Tenure | undefined;
+  /** Until the body has ended: promises made under it may be kept for long, and must not keep the lease. */
+  lease: Lease | undefined;
+  outer: Tenure | undefined;
 }
+
+/**
+ * One for all lockers of the process: before Node 24 every promise copies the value of every storage that was ever used, so that with
+ * one for each of 200 lockers a lease cost 30 ms of CPU, and a locker that is closed would go on costing.
+ */
+const contexts = new AsyncLocalStorage<Tenure | undefined>();
 
 /** `some`: part of the keys is held here and part is not, which can only be waited for in vain. */
 export type Found = Lease | "some" | undefined;
 
 export class Reentry {
-  readonly #contexts = new AsyncLocalStorage<Tenure>();
-
   /** The lease all these keys are held under, if they are. */
   find(nodeKeys: readonly string[]): Found {
     let holdsSome = false;
-    for (let tenure = this.#contexts.getStore(); tenure !== undefined; tenure = tenure.outer) {
-      if (tenure.lease.isOver) continue; // Work that outlived the `using` it was started in.
-      const { nodeKeys: held } = tenure;
-      if (nodeKeys.every((key) => held.includes(key))) return tenure.lease;
+    for (const { nodeKeys: held, lease } of this.#tenures()) {
+      if (nodeKeys.every((key) => held.includes(key))) return lease;
       holdsSome ||= nodeKeys.some((key) => held.includes(key));
     }
     return holdsSome ? "some" : undefined;
@@ -34,13 +38,33 @@ export class Reentry {
 
   /** How many `using` of this key the present code is in. */
   depth(nodeKey: string): number {
-    let depth = 0;
-    for (let tenure = this.#contexts.getStore(); tenure !== undefined; tenure = tenure.outer)
-      if (!tenure.lease.isOver && tenure.nodeKeys.includes(nodeKey)) depth++;
-    return depth;
+    return this.#tenures().filter(({ nodeKeys }) => nodeKeys.includes(nodeKey)).length;
   }
 
-  run<T>(nodeKeys: readonly string[], lease: Lease, body: () => T): T {
-    return this.#contexts.run({ nodeKeys, lease, outer: this.#contexts.getStore() }, body);
+  async run<T>(nodeKeys: readonly string[], lease: Lease, body: () => T | Promise<T>): Promise<T> {
+    const tenure: Tenure = { of: this, nodeKeys, lease, outer: unended(contexts.getStore()) };
+    try {
+      return await contexts.run(tenure, body);
+    } finally {
+      tenure.lease = undefined;
+    }
   }
+
+  #tenures(): readonly Tenure[] {
+    const tenures: Tenure[] = [];
+    for (let tenure = unended(contexts.getStore()); tenure !== undefined; tenure = tenure.outer)
+      if (tenure.of === this) tenures.push(tenure);
+    return tenures;
+  }
+}
+
+/**
+ * The innermost that is not over, and every one around it without those that are: work may outlive the `using` it was started in, and a
+ * job that starts its successor inside its own `using` would otherwise remember all its ancestors.
+ */
+function unended(tenure: Tenure | undefined): Tenure | undefined {
+  if (tenure === undefined) return undefined;
+  tenure.outer = unended(tenure.outer);
+  const { lease, outer } = tenure;
+  return lease === undefined || lease.isOver ? outer : tenure;
 }

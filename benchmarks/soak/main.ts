@@ -1,9 +1,10 @@
 /**
  * `npm run soak`: many clients for a long time, on keys that come and go, while one node after the other is killed and comes back empty: does
- * anything grow? Heap, sockets, timers and listeners are counted once a minute, after a full collection.
+ * anything grow? Heap, sockets, timers and listeners are counted every five seconds, after a full collection; the most of each minute counts.
  *
  *   --minutes 60     --clients 200     --restart 20s (seconds between two restarts)     --json FILE
  */
+import { EventEmitter } from "node:events";
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 
@@ -29,12 +30,16 @@ interface Sample {
   readonly rssMb: number;
   readonly sockets: number;
   readonly timers: number;
+  /** Of the process and of all its sockets. */
   readonly listeners: number;
   readonly leases: number;
   readonly refused: number;
   readonly restarts: number;
 }
 
+type Counts = Pick<Sample, "leases" | "refused" | "restarts">;
+
+const SAMPLE_MS = 5_000;
 const TTL_MS = 2_000;
 const KEYS = 400;
 const HEAD = [
@@ -43,7 +48,7 @@ const HEAD = [
   "rss MB",
   "sockets",
   "timers",
-  "process listeners",
+  "listeners",
   "leases",
   "refused",
   "restarts",
@@ -65,13 +70,10 @@ async function soak(minutes: number, clients: number, restartSeconds: number): P
   const restarting = restart(cluster, end, 1_000 * restartSeconds, counts);
   const samples: Sample[] = [];
   console.log(HEAD.join("\t"));
-  for (let minute = 0; minute <= minutes; minute++) {
-    const sample = sampleOf(minute, counts);
+  for (let minute = 1; minute <= Math.ceil(minutes); minute++) {
+    const sample = await mostUntil(Math.min(end, end - 60_000 * (minutes - minute)), minute, counts);
     samples.push(sample);
     console.log(rowOf(sample).join("\t"));
-    await new Promise((resolve) =>
-      setTimeout(resolve, Math.min(60_000, Math.max(0, end - performance.now()))),
-    );
   }
   await Promise.all([...work, restarting]);
   await Promise.all(lockers.map((locker) => locker.close()));
@@ -124,21 +126,47 @@ async function restart(
   }
 }
 
-function sampleOf(minute: number, counts: Pick<Sample, "leases" | "refused" | "restarts">): Sample {
+async function mostUntil(end: number, minute: number, counts: Counts): Promise<Sample> {
+  let most = sampleOf(minute, counts);
+  for (let leftMs = end - performance.now(); leftMs > 0; leftMs = end - performance.now()) {
+    await new Promise((resolve) => setTimeout(resolve, Math.min(leftMs, SAMPLE_MS)));
+    const next = sampleOf(minute, counts);
+    most = {
+      ...next,
+      heapMb: Math.max(most.heapMb, next.heapMb),
+      rssMb: Math.max(most.rssMb, next.rssMb),
+      sockets: Math.max(most.sockets, next.sockets),
+      timers: Math.max(most.timers, next.timers),
+      listeners: Math.max(most.listeners, next.listeners),
+    };
+  }
+  return most;
+}
+
+function sampleOf(minute: number, counts: Counts): Sample {
   (globalThis as { gc?: () => void }).gc?.();
   const { heapUsed, rss } = process.memoryUsage();
   const active = process.getActiveResourcesInfo();
   const count = (kind: string): number => active.filter((each) => each === kind).length;
-  const listeners = process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0);
   return {
     minute,
     heapMb: heapUsed / 1_048_576,
     rssMb: rss / 1_048_576,
     sockets: count("TCPSocketWrap") + count("TCPConnectWrap"),
     timers: count("Timeout"),
-    listeners,
+    listeners: [process, ...handles()].reduce((sum, each) => sum + listenersOf(each), 0),
     ...counts,
   };
+}
+
+/** Sockets above all. Not documented, but there in every version this runs on; where it is gone, only the process is counted. */
+function handles(): readonly EventEmitter[] {
+  const { _getActiveHandles: active } = process as unknown as { _getActiveHandles?: () => unknown[] };
+  return (active?.call(process) ?? []).filter((each) => each instanceof EventEmitter);
+}
+
+function listenersOf(emitter: EventEmitter): number {
+  return emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0);
 }
 
 function rowOf({ heapMb, rssMb, ...rest }: Sample): string[] {
@@ -156,24 +184,21 @@ function rowOf({ heapMb, rssMb, ...rest }: Sample): string[] {
   ].map(String);
 }
 
-/**
- * The last quarter against the second, the least of each: what grows goes on growing, what warms up does not, and what a node that is just
- * down makes everybody remember for a moment is no growth.
- */
+/** The most of the last quarter against the most of the second: what grows goes on growing, what warms up does not. */
 function judge(samples: readonly Sample[]): void {
   if (samples.length < 8) return console.log("too short to judge: at least 8 minutes");
   const quarter = Math.floor(samples.length / 4);
   for (const [name, pick, slack] of [
     ["heap MB", (sample: Sample) => sample.heapMb, 1.1],
-    ["sockets", (sample: Sample) => sample.sockets, 1.1],
+    ["sockets", (sample: Sample) => sample.sockets, 1.05],
     ["timers", (sample: Sample) => sample.timers, 1.2],
-    ["process listeners", (sample: Sample) => sample.listeners, 1],
+    ["listeners", (sample: Sample) => sample.listeners, 1.05],
   ] as const) {
-    const least = (some: readonly Sample[]): number => Math.min(...some.map(pick));
-    const [early, late] = [least(samples.slice(quarter, 2 * quarter)), least(samples.slice(-quarter))];
+    const most = (some: readonly Sample[]): number => Math.max(...some.map(pick));
+    const [early, late] = [most(samples.slice(quarter, 2 * quarter)), most(samples.slice(-quarter))];
     const isFlat = late <= early * slack + 1;
     console.log(
-      `${name}: at least ${early.toFixed(1)} in the second quarter, ${late.toFixed(1)} in the last: ${isFlat ? "flat" : "GROWS"}`,
+      `${name}: at most ${early.toFixed(1)} in the second quarter, ${late.toFixed(1)} in the last: ${isFlat ? "flat" : "GROWS"}`,
     );
     if (!isFlat) process.exitCode = 1;
   }

@@ -272,6 +272,19 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
       expect(await theirs.tryAcquire(key)).toBeDefined();
     });
 
+    test("misuse: after an early release a nested call acquires for itself", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      await mine.using(key, async (lease) => {
+        await lease.release();
+        expect(mine.depth(key)).toBe(0);
+        await mine.using(key, async (own) => {
+          expect(own).not.toBe(lease);
+          expect(await theirs.tryAcquire(key)).toBeUndefined();
+        });
+        expect(await theirs.tryAcquire(key)).toBeDefined();
+      });
+    });
+
     test("a loss is told to the nested call as well", async () => {
       const locker = await client();
       const inner: unknown[] = [];

@@ -497,4 +497,11 @@ export const MUTANTS: readonly Mutant[] = [
     find: "mixed(keyHash ^ name.hash)",
     replace: "mixed(keyHash + names.indexOf(name))",
   },
+  {
+    name: "the lease of another locker is re-entered",
+    rule: "re-entry",
+    file: "src/reentry.ts",
+    find: "if (tenure.of === this) ",
+    replace: "",
+  },
 ];
