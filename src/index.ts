@@ -17,7 +17,13 @@ export type {
   ShardedOptions,
   SingleOptions,
 } from "./options.ts";
-export type { ClientAdapter, ClientSession, NodeInput, RedisClient } from "./node/connection.ts";
+export type {
+  ClientAdapter,
+  ClientSession,
+  NodeInput,
+  RedisClient,
+  SessionTerms,
+} from "./node/connection.ts";
 export {
   exponentialRetry,
   fixedRetry,

@@ -7,6 +7,7 @@ import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:even
 
 import type { Job } from "./acquirer.ts";
 import { type Attempt, holderIn, ownerOf } from "./attempt.ts";
+import type { Entropy } from "./clock/entropy.ts";
 import { SystemClock } from "./clock/system-clock.ts";
 import { validityMs } from "./clock/validity.ts";
 import {
@@ -77,16 +78,16 @@ export class Locker implements AsyncDisposable, Locks {
   #closed: Promise<void> | undefined;
 
   /** @internal See `createLocker`. */
-  constructor(options: LockerOptions, environment: Environment = machine) {
+  constructor(options: LockerOptions, { clocks, entropy }: Environment = machine) {
     const settings = resolveOptions(options);
     this.#settings = settings;
     // One listener for every waiting acquire: any number of them is no leak.
     setMaxListeners(0, this.#closing.signal);
     this.#events = new Events(settings.observer);
-    this.#clock = new SystemClock(environment.clocks(), (jumpMs) =>
+    this.#clock = new SystemClock(clocks(), (jumpMs) =>
       this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
     );
-    this.#shards = this.#createShards(environment);
+    this.#shards = this.#createShards(entropy);
     this.#names = hashedNames([...this.#shards.keys()]);
     this.#only = this.#shards.size === 1 ? [...this.#shards.values()][0] : undefined;
   }
@@ -280,11 +281,11 @@ export class Locker implements AsyncDisposable, Locks {
     this.#clock.close();
   }
 
-  #createShards(environment: Environment): Map<string, Shard> {
+  #createShards(entropy: Entropy): Map<string, Shard> {
     const settings = this.#settings;
     const context = {
       settings,
-      environment,
+      entropy,
       clock: this.#clock,
       events: this.#events,
       closing: this.#closing.signal,

@@ -4,11 +4,11 @@
  */
 import { Acquirer } from "./acquirer.ts";
 import { type Clock, type Instant, Latch } from "./clock/clock.ts";
+import type { Entropy } from "./clock/entropy.ts";
 import { NodeTime } from "./clock/node-time.ts";
 import { processMicros } from "./clock/system-clock.ts";
 import { leadMs } from "./clock/validity.ts";
 import type { Electorate } from "./electorate.ts";
-import type { Environment } from "./environment.ts";
 import type { Events } from "./events.ts";
 import { ProtocolGrantor } from "./grant/grantor.ts";
 import { Proposals } from "./grant/proposals.ts";
@@ -26,7 +26,7 @@ import { Single } from "./single/single.ts";
 /** What the shards of a locker share. */
 export interface ShardContext {
   readonly settings: Settings;
-  readonly environment: Environment;
+  readonly entropy: Entropy;
   readonly clock: Clock;
   readonly events: Events;
   readonly closing: AbortSignal;
@@ -42,12 +42,12 @@ export class Shard {
   #isOpen = false;
 
   constructor({ name, nodes }: ShardSettings, context: ShardContext) {
-    const { settings, environment, clock, events } = context;
+    const { settings, clock, events } = context;
     const nodeTime = new NodeTime(Math.max(1, nodes.length));
     const proposals = new Proposals(leadMs(settings.clockWindowMs));
     this.name = name;
     this.#context = context;
-    this.fleet = createFleet(settings, nodes, environment, clock, nodeTime, proposals, events);
+    this.fleet = createFleet(settings, nodes, clock, nodeTime, proposals, events);
     this.#electorate = createElectorate(settings, this.fleet, clock);
     this.acquirer = createAcquirer(context, this.fleet, this.#electorate, nodeTime, proposals);
   }
@@ -83,13 +83,12 @@ export class Shard {
 }
 
 function createAcquirer(
-  { settings, environment, clock, events, closing }: ShardContext,
+  { settings, entropy, clock, events, closing }: ShardContext,
   fleet: Fleet,
   electorate: Electorate,
   nodeTime: NodeTime,
   proposals: Proposals,
 ): Acquirer {
-  const { entropy } = environment;
   const slots = new Slots(clock);
   return new Acquirer({
     grantor: new ProtocolGrantor({ electorate, rules: settings, clock, entropy, nodeTime, proposals, slots }),
@@ -115,7 +114,6 @@ function createElectorate({ mode }: Settings, { nodes }: Fleet, clock: Clock): E
 function createFleet(
   settings: Settings,
   nodes: readonly NodeInput[],
-  { connect, listen }: Environment,
   clock: Clock,
   nodeTime: NodeTime,
   proposals: Proposals,
@@ -133,8 +131,6 @@ function createFleet(
       ...settings,
       quorum: quorumOf(nodes.length),
       times: { connectTimeoutMs, silenceMs },
-      connect,
-      listen,
       learnFloor: (floor) => proposals.learnFloor(floor),
     },
     clock,

@@ -28,7 +28,7 @@ interface NodeRedisSession {
 export function nodeRedis(client: NodeRedisClient): ClientAdapter {
   return {
     name: addressOf(client.options ?? {}),
-    open: async ({ ended, connectTimeoutMs }): Promise<ClientSession> => {
+    open: async ({ ended, signal, connectTimeoutMs }): Promise<ClientSession> => {
       const session = client.duplicate({
         disableOfflineQueue: true,
         pingInterval: undefined,
@@ -38,11 +38,11 @@ export function nodeRedis(client: NodeRedisClient): ClientAdapter {
       });
       session.on("error", (error) => ended(error?.message ?? "the connection failed"));
       session.on("end", () => ended("the connection ended"));
+      signal.addEventListener("abort", () => end(session), { once: true });
       await session.connect();
       return {
         send: (args) => session.sendCommand(args),
         subscribe: (channel, heard) => session.subscribe(channel, heard),
-        destroy: () => end(session),
       };
     },
   };

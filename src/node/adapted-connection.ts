@@ -2,7 +2,7 @@
  * Connections over any other client library than ioredis: what it has to offer is one session at a time (`ClientAdapter`), and this is the
  * rest: dialling again, patience, silence, and what becomes of requests when a session ends.
  */
-import type { Clock, Timer } from "../clock/clock.ts";
+import { type Clock, Latch, type Timer } from "../clock/clock.ts";
 import {
   type ClientAdapter,
   type ClientSession,
@@ -14,6 +14,7 @@ import {
   type ListenerEvents,
   messageOf,
   reconnectDelayMs,
+  type SessionTerms,
   SilenceWatch,
 } from "./connection.ts";
 import { argumentsOf, type Wire } from "./resp.ts";
@@ -31,13 +32,14 @@ export class AdaptedConnection implements Connection {
   readonly #clock: Clock;
   readonly #events: ConnectionEvents;
   readonly #silence: SilenceWatch;
-  /** Of the present dial: what comes of an earlier one is nobody's any more. */
-  #dial = 0;
+  /** The present dial, and the session it becomes: what comes of one that was given up is nobody's any more. */
+  #dial = new AbortController();
   #session: ClientSession | undefined;
   #isReady = false;
   #isClosed = false;
   #failures = 0;
   #pending = 0;
+  #allAnswered: () => void = () => {};
   #timer: Timer | undefined;
   #lastError = "not connected yet";
 
@@ -65,16 +67,17 @@ export class AdaptedConnection implements Connection {
 
   open(): void {
     if (this.#isClosed) return;
-    const dial = ++this.#dial;
-    this.#after(2 * this.#times.connectTimeoutMs, () => this.break("connect timed out"));
+    const { connectTimeoutMs } = this.#times;
+    const { signal } = (this.#dial = new AbortController());
+    this.#after(2 * connectTimeoutMs, () => this.break("connect timed out"));
     const ended = (reason: string): void => {
-      if (dial === this.#dial) this.break(reason);
+      if (!signal.aborted) this.break(reason);
     };
-    this.#adapter.open({ ended, connectTimeoutMs: this.#times.connectTimeoutMs }).then(
+    this.#opened({ ended, signal, connectTimeoutMs }).then(
       (session) => {
-        if (dial !== this.#dial) return session.destroy();
+        if (signal.aborted) return;
         this.#session = session;
-        this.#welcome(dial, session);
+        this.#welcome(signal, session);
       },
       (error: unknown) => ended(messageOf(error)),
     );
@@ -95,10 +98,9 @@ export class AdaptedConnection implements Connection {
   }
 
   /** The message of a channel it listens on, until the session ends. */
-  subscribe(channel: string, heard: (message: string) => void): Promise<void> {
-    return this.#session === undefined
-      ? Promise.reject(new ConnectionEndedError())
-      : this.#session.subscribe(channel, heard);
+  async subscribe(channel: string, heard: (message: string) => void): Promise<void> {
+    if (this.#session === undefined) throw new ConnectionEndedError();
+    await this.#session.subscribe(channel, heard);
   }
 
   /** Ends the session, and dials again. */
@@ -115,23 +117,28 @@ export class AdaptedConnection implements Connection {
     this.#isReady = false;
     this.#timer?.cancel();
     if (this.#pending > 0) {
-      await new Promise<void>((resolve) =>
-        this.#clock.at(this.#clock.glance() + CLOSE_GRACE_MS, () => resolve()),
-      );
+      const grace = new Latch(this.#clock, CLOSE_GRACE_MS);
+      this.#allAnswered = () => grace.settle();
+      await grace.settled;
     }
     this.#drop();
   }
 
+  /** What an adapter throws is a failure of its connection like any other. */
+  async #opened(terms: SessionTerms): Promise<ClientSession> {
+    return this.#adapter.open(terms);
+  }
+
   /** Ready when it has loaded its data. Who may not ask that is told by what refuses later. */
-  #welcome(dial: number, session: ClientSession): void {
-    session.send(["INFO", "persistence"]).then(
+  #welcome(dial: AbortSignal, session: ClientSession): void {
+    this.#sent(session, ["INFO", "persistence"]).then(
       (info) => this.#greeted(dial, session, /^loading:1/m.test(String(info))),
       (error: unknown) => this.#greeted(dial, session, messageOf(error).startsWith("LOADING")),
     );
   }
 
-  #greeted(dial: number, session: ClientSession, isLoading: boolean): void {
-    if (dial !== this.#dial) return;
+  #greeted(dial: AbortSignal, session: ClientSession, isLoading: boolean): void {
+    if (dial.aborted) return;
     if (isLoading) return this.#after(LOADING_MS, () => this.#welcome(dial, session));
     this.#timer?.cancel();
     this.#failures = 0;
@@ -150,19 +157,21 @@ export class AdaptedConnection implements Connection {
       // Whatever the client library calls it when its connection ends under a request.
       throw session === this.#session ? error : new ConnectionEndedError();
     } finally {
-      this.#pending--;
       this.#silence.answered();
+      if (--this.#pending === 0) this.#allAnswered();
     }
   }
 
+  async #sent(session: ClientSession, args: readonly string[]): Promise<unknown> {
+    return session.send(args);
+  }
+
   #drop(): void {
-    this.#dial++;
     this.#isReady = false;
     this.#timer?.cancel();
     this.#silence.rest();
-    const session = this.#session;
     this.#session = undefined;
-    session?.destroy();
+    this.#dial.abort();
   }
 
   #after(ms: number, run: () => void): void {

@@ -22,14 +22,16 @@ export interface ClientAdapter {
   readonly name: string;
   /** Put before every key on this node. */
   readonly keyPrefix?: string | undefined;
-  /**
-   * Connects and authenticates, or rejects. `ended` is to be called when the session ends by itself; requests without an answer reject
-   * then.
-   */
-  open(terms: {
-    readonly ended: (reason: string) => void;
-    readonly connectTimeoutMs: number;
-  }): Promise<ClientSession>;
+  /** Connects and authenticates, or rejects. */
+  open(terms: SessionTerms): Promise<ClientSession>;
+}
+
+export interface SessionTerms {
+  /** To be called when the session ends by itself; requests without an answer reject then. */
+  readonly ended: (reason: string) => void;
+  /** Aborts when the session is given up, or the attempt to open it: its connection is to be destroyed at once. */
+  readonly signal: AbortSignal;
+  readonly connectTimeoutMs: number;
 }
 
 /** One connection. */
@@ -38,8 +40,6 @@ export interface ClientSession {
   send(args: readonly string[]): Promise<unknown>;
   /** Nothing else is asked of a session that subscribes. */
   subscribe(channel: string, heard: (message: string) => void): Promise<void>;
-  /** Ends it at once. */
-  destroy(): void;
 }
 
 /**
@@ -104,13 +104,6 @@ export interface Connection {
   close(): Promise<void>;
 }
 
-export type Connect = (
-  input: NodeInput,
-  times: ConnectionTimes,
-  clock: Clock,
-  events: ConnectionEvents,
-) => Connection;
-
 export interface ListenerEvents {
   /** A message on the channel. */
   heard(message: string): void;
@@ -125,14 +118,6 @@ export interface Listener {
   renew(): void;
   close(): Promise<void>;
 }
-
-export type Listen = (
-  input: NodeInput,
-  channel: string,
-  times: ConnectionTimes,
-  clock: Clock,
-  events: ListenerEvents,
-) => Listener;
 
 /** Reconnects come at 50, 100, 150 … ms, and once a second in the end. */
 const RECONNECT_STEP_MS = 50;

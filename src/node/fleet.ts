@@ -8,11 +8,12 @@ import type { NodeTime } from "../clock/node-time.ts";
 import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
-import type { Connect, ConnectionTimes, Listen, NodeInput } from "./connection.ts";
+import type { ConnectionTimes, NodeInput } from "./connection.ts";
 import { type Introduction, objection } from "./introduction.ts";
 import type { Fleet, FleetNodeState, Request } from "./lock-node.ts";
 import type { Admission } from "./node-state.ts";
-import { type Reach, RedisNode, type RedisNodeEvents } from "./redis-node.ts";
+import { reachOf } from "./reach.ts";
+import { RedisNode, type RedisNodeEvents } from "./redis-node.ts";
 import { type EncodedRequest, encodeRequest } from "./script-calls.ts";
 
 export interface FleetTerms extends ValidityRules {
@@ -25,8 +26,6 @@ export interface FleetTerms extends ValidityRules {
   readonly waitReplicas: number;
   readonly nodeTimeoutMs: number;
   readonly times: ConnectionTimes;
-  readonly connect: Connect;
-  readonly listen: Listen;
   /** Called with the floor of every admission: no fence below it will be granted there. */
   readonly learnFloor: (floor: number) => void;
 }
@@ -83,13 +82,9 @@ export class RedisFleet implements Fleet {
       met: this.#met.bind(this),
       changed: () => this.#changed(),
     };
-    this.nodes = inputs.map((input) => {
-      const reach: Reach = {
-        connect: (connectionEvents) => terms.connect(input, terms.times, clock, connectionEvents),
-        listen: (channel, listenerEvents) => terms.listen(input, channel, terms.times, clock, listenerEvents),
-      };
-      return new RedisNode(reach, nodeTerms, clock, nodeEvents);
-    });
+    this.nodes = inputs.map(
+      (input) => new RedisNode(reachOf(input, terms.times, clock), nodeTerms, clock, nodeEvents),
+    );
     refuseTwins(this.nodes);
     for (const node of this.nodes) node.open();
     this.#planCheckup();

@@ -5,19 +5,13 @@
 import { createHash } from "node:crypto";
 
 import type { Clock, Instant } from "../clock/clock.ts";
-import {
-  type Connection,
-  ConnectionEndedError,
-  type ConnectionEvents,
-  type Listener,
-  type ListenerEvents,
-  messageOf,
-} from "./connection.ts";
+import { type Connection, ConnectionEndedError, type Listener, messageOf } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
 import { Outbox } from "./outbox.ts";
+import type { Reach } from "./reach.ts";
 import { ADMIT_SCRIPT, INSPECT_SCRIPT, LONE_SCRIPTS, noticeChannel, VOTE_SCRIPT } from "./redis-scripts.ts";
 import type { Wire } from "./resp.ts";
 import {
@@ -70,12 +64,6 @@ const VOTE = scriptOf(VOTE_SCRIPT);
 const LONE = new Map(Object.entries(LONE_SCRIPTS).map(([letter, lua]) => [letter, scriptOf(lua)]));
 const ADMIT = scriptOf(ADMIT_SCRIPT);
 const INSPECT = scriptOf(INSPECT_SCRIPT);
-
-/** How a server is reached: for requests, and for hearing notices on a channel. */
-export interface Reach {
-  connect(events: ConnectionEvents): Connection;
-  listen(channel: string, events: ListenerEvents): Listener;
-}
 
 export class RedisNode implements LockNode {
   readonly #reach: Reach;

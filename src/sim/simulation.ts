@@ -4,10 +4,8 @@
  */
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
-import type { NodeInput } from "../node/connection.ts";
 import type { LockerOptions, QuorumOptions } from "../options.ts";
-import { SimConnection } from "./connection.ts";
-import { SimListener } from "./listener.ts";
+import { SimAdapter } from "./adapter.ts";
 import { Network } from "./network.ts";
 import { entropyFrom, Prng } from "./prng.ts";
 import { SimProcess } from "./process.ts";
@@ -68,45 +66,34 @@ export class Simulation {
   start(name: string, { knows, shards, clockRate = 1, ...options }: SimLockerOptions = {}): Client {
     const process = new SimProcess(name, this.clock, clockRate);
     const prng = this.prng.fork(`process ${name} at ${this.clock.now()}`);
-    const connections = new Map<string, SimConnection>();
-    const listeners = new Map<string, SimListener>();
-    const placeOf = (input: NodeInput) => ({
-      process,
-      server: this.server(hostOf(input)),
-      network: this.network,
-      prng,
-    });
+    const adapters = new Map<string, SimAdapter>();
+    const nodeOf = (server: string): SimAdapter => {
+      const node = new SimAdapter({ process, server: this.server(server), network: this.network, prng });
+      adapters.set(server, node);
+      return node;
+    };
     const names = knows ?? this.servers.map((server) => server.name);
     const fleet =
       shards === undefined
-        ? { nodes: urlsOf(names) }
+        ? { nodes: names.map(nodeOf) }
         : {
-            shards: Object.fromEntries(Object.entries(shards).map(([shard, each]) => [shard, urlsOf(each)])),
+            shards: Object.fromEntries(
+              Object.entries(shards).map(([shard, servers]) => [shard, servers.map(nodeOf)]),
+            ),
           };
     const locker = new Locker({ mode: "quorum", owner: name, ...options, ...fleet } satisfies LockerOptions, {
       clocks: () => process.clocks(),
       entropy: entropyFrom(prng),
-      connect: (input, times, clock, events) => {
-        const connection = new SimConnection(placeOf(input), times, clock, events);
-        connections.set(connection.name, connection);
-        return connection;
-      },
-      listen: (input, channel, times, clock, events) => {
-        const listener = new SimListener(placeOf(input), channel, times, clock, events);
-        listeners.set(hostOf(input), listener);
-        return listener;
-      },
     });
     return {
       process,
       locker,
       crash: () => {
-        for (const connection of connections.values()) connection.abandon();
-        for (const listener of listeners.values()) listener.abandon();
+        for (const adapter of adapters.values()) adapter.abandon();
         process.kill();
       },
-      disconnect: (server) => connections.get(server)?.break("read ECONNRESET"),
-      deafen: (server) => listeners.get(server)?.break("read ECONNRESET"),
+      disconnect: (server) => adapters.get(server)?.break("asking"),
+      deafen: (server) => adapters.get(server)?.break("hearing"),
     };
   }
 
@@ -127,14 +114,4 @@ export class Simulation {
   pass(ms: number): Promise<void> {
     return this.clock.advance(ms);
   }
-}
-
-function urlsOf(names: readonly string[]): string[] {
-  return names.map((name) => `redis://${name}`);
-}
-
-/** The nodes of a simulated locker are named by URLs, as those of any other. */
-function hostOf(input: NodeInput): string {
-  if (typeof input !== "string") throw new TypeError("the nodes of a simulation are named by URLs");
-  return new URL(input).hostname;
 }

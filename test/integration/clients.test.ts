@@ -119,7 +119,30 @@ describe.each(Object.keys(CLIENTS))("%s", (name) => {
       what: "no lock is left on it",
     });
   });
+
+  test("a node that hangs while it is dialled: attempts do not pile up, and none outlives close", async () => {
+    const cluster = await servers(1);
+    cluster.nodes[0]?.pause();
+    const before = sockets();
+    const locker = createLocker({ mode: "single", nodes: nodesOf(cluster), connectTimeoutMs: 50 });
+    cleanups.push(() => locker.close());
+    let most = 0;
+    for (let i = 0; i < 40; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      most = Math.max(most, sockets() - before);
+    }
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThan(3);
+    await locker.close();
+    await waitFor(() => sockets() <= before, { what: "all its sockets are closed" });
+    cluster.nodes[0]?.resume();
+  });
 });
+
+function sockets(): number {
+  const kinds = new Set(["TCPSocketWrap", "TCPConnectWrap"]);
+  return process.getActiveResourcesInfo().filter((kind) => kinds.has(kind)).length;
+}
 
 test("an adapter of one's own: what it throws is a fault of that node, and no more", async () => {
   const cluster = await servers(3);

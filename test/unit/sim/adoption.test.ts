@@ -82,7 +82,7 @@ test("counts no node on which it would have to be put back: it has been free the
   for (const server of ["n1", "n2"]) simulation.network.cut("a", server);
   await expect(simulation.run(lease.extend())).rejects.toMatchObject({ code: "QUORUM_UNREACHABLE" });
   const token = await simulation.run(lease.detach());
-  await simulation.pass(TTL_MS - 600);
+  await simulation.pass(TTL_MS - 500);
   expect(simulation.servers.map((server) => server.holderOf("k"))).toEqual([
     undefined,
     undefined,
