@@ -23,7 +23,8 @@ const layers = [
     typesOnly: ["electorate.ts", "grantor.ts"],
   },
   /* 2 */ { rooms: ["quorum/", "single/", "grant/", "lease/", "wait/", "node/"] },
-  /* 3 */ {
+  /* 3 */ { rooms: ["options/", "usage.ts"] },
+  /* 4 */ {
     rooms: [
       "locker.ts",
       "attempt.ts",
@@ -32,16 +33,15 @@ const layers = [
       "reentry.ts",
       "named-lock.ts",
       "acquirer.ts",
+      "refusals.ts",
       "environment.ts",
-      "options.ts",
-      "config.ts",
-      "usage.ts",
+      "job.ts",
     ],
     neighbours: true,
   },
-  /* 4 */ { rooms: ["index.ts", "sim/", "redlock/", "node-redis/", "observe/"] },
-  /* 5 */ { rooms: ["chaos/"] },
-  /* 6 */ { rooms: ["cli/"] },
+  /* 5 */ { rooms: ["index.ts", "sim/", "redlock/", "node-redis/", "observe/"] },
+  /* 6 */ { rooms: ["chaos/"] },
+  /* 7 */ { rooms: ["cli/"] },
 ];
 
 main();

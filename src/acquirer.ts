@@ -2,42 +2,18 @@
  * From what is wanted to a lease: a place in this process's line, a turn, attempts until one is granted, and after it the way back, by a
  * release or by handing the lock on to the next in line. Where waiting, granting and leases meet; none of them knows the others.
  */
-import { type Clock, type Instant, Latch } from "./clock/clock.ts";
+import type { Clock, Instant } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
-import {
-  ableToVote,
-  AcquireTimeoutError,
-  LeaseLostError,
-  LockerClosedError,
-  type NodeReport,
-  QueueFullError,
-  QuorumUnreachableError,
-} from "./errors.ts";
+import { LeaseLostError, LockerClosedError, QueueFullError, QuorumUnreachableError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { AttemptRequest, Bequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
+import type { Job } from "./job.ts";
 import { Lease, type LeaseTerms } from "./lease/lease.ts";
+import type { Denied } from "./refusals.ts";
 import { type Attempter, attemptUntil, type Manner, PLAINLY } from "./wait/attempts.ts";
 import { Courtesy } from "./wait/courtesy.ts";
-import type { RetryFunction } from "./wait/retry.ts";
 import { type Place, Turnstile } from "./wait/turnstile.ts";
 import { type Herald, Wakeups } from "./wait/wakeups.ts";
-
-/** One call of acquire, checked. */
-export interface Job {
-  readonly keys: readonly string[];
-  readonly nodeKeys: readonly string[];
-  readonly owner: string;
-  readonly ttlMs: number;
-  readonly minValidityMs: number;
-  readonly waitMs: number;
-  readonly autoExtend: boolean;
-  readonly maxHoldMs: number;
-  /** One attempt, and no place in a line that others wait in. */
-  readonly once: boolean;
-  readonly signal: AbortSignal | undefined;
-  /** The user's delays between attempts, made for this call. */
-  readonly retry: RetryFunction | undefined;
-}
 
 export interface AcquirerContext {
   readonly grantor: Grantor;
@@ -84,15 +60,6 @@ interface Granted {
   readonly attempts: number;
   readonly tenure: Tenure;
 }
-
-type Outcome =
-  | Granted
-  | { readonly kind: "denied"; readonly denial: Denial; readonly attempts: number }
-  /** Its time was over before its turn came. */
-  | { readonly kind: "queued"; readonly before: readonly Contender[] };
-
-/** Why there is no lease. */
-export type Denied = Exclude<Outcome, Granted>;
 
 /** What leases come back to. */
 interface Home {
@@ -151,9 +118,6 @@ const TENURE_MS_MAX = 100;
 
 const settledAlready = (): Promise<void> => Promise.resolve();
 
-/** How long an error waits for the nodes that had not answered when it was decided, above two round trips. */
-const STRAGGLERS_MS = 5;
-
 export class Acquirer {
   readonly #context: AcquirerContext;
   readonly #turnstile = new Turnstile<Contender, Handed>();
@@ -180,9 +144,13 @@ export class Acquirer {
     };
   }
 
-  /** The lease, or what kept it from being granted; rejects with the reason of the signal, or when the locker was closed. */
+  /** The lease, or what kept it from being granted. Never rejects. */
   attempt(job: Job, began: Instant): Promise<Lease | Denied> {
     const contender: Contender = { job };
+    if (this.#isFullFor(job)) {
+      const error = new QueueFullError(this.#context.queueLengthMax);
+      return Promise.resolve({ kind: "given-up", error });
+    }
     const place = this.#placeFor(contender);
     const isFirst = place === undefined || place.isFirst;
     const courtesyMs = isFirst ? this.#courtesy.take(job.nodeKeys) : 0;
@@ -227,22 +195,6 @@ export class Acquirer {
     return [...this.#leases];
   }
 
-  /** The error for a call that came to nothing. */
-  async failure(outcome: Denied, job: Job, began: Instant): Promise<Error & { readonly code: string }> {
-    const denial = outcome.kind === "denied" ? outcome.denial : undefined;
-    if (denial !== undefined) await this.#lastWords(denial);
-    const { closing, clock } = this.#context;
-    const waitedMs = clock.glance() - began;
-    const attempts = outcome.kind === "denied" ? outcome.attempts : 0;
-    const error = closing.aborted
-      ? new LockerClosedError()
-      : outcome.kind === "denied"
-        ? this.#refusal(outcome.denial, job, attempts, waitedMs)
-        : this.#stuckBehind(outcome.before, job, waitedMs);
-    this.tellFailed(job, error.code, attempts, began, "nodes" in error ? error.nodes : []);
-    return error;
-  }
-
   /** Gives back all leases, once what was under way has ended. */
   async close(): Promise<void> {
     if (this.#calls > 0) await new Promise<void>((resolve) => (this.#allSettled = resolve));
@@ -280,6 +232,8 @@ export class Acquirer {
         return await this.#refuse(outcome.grant, job);
       lease = this.#handOut(outcome, contender, place, began);
       return lease;
+    } catch (error) {
+      return { kind: "given-up", error };
     } finally {
       if (lease === undefined) place?.leave();
     }
@@ -291,7 +245,7 @@ export class Acquirer {
     began: Instant,
     courtesyMs: number,
     first: Grant | Denial | undefined,
-  ): Outcome | Promise<Outcome> {
+  ): Granted | Denied | Promise<Granted | Denied> {
     if (first?.kind === "granted") return this.#granted(first, 1);
     if (place === undefined || place.isFirst) return this.#pursue(contender, began, courtesyMs, first);
     return this.#queue(contender, place, began);
@@ -299,17 +253,18 @@ export class Acquirer {
 
   /** Who makes one attempt and would have to wait in line for it goes past the line. */
   #placeFor(contender: Contender): Spot | undefined {
-    const { nodeKeys, once, waitMs } = contender.job;
-    if (!this.#turnstile.isFree(nodeKeys)) {
-      if (once || waitMs === 0) return undefined;
-      const { queueLengthMax } = this.#context;
-      if (this.#turnstile.waiting >= queueLengthMax) throw new QueueFullError(queueLengthMax);
-    }
+    const { nodeKeys } = contender.job;
+    if (goesPast(contender.job) && !this.#turnstile.isFree(nodeKeys)) return undefined;
     return this.#turnstile.join(nodeKeys, contender);
   }
 
+  #isFullFor(job: Job): boolean {
+    const isFull = this.#turnstile.waiting >= this.#context.queueLengthMax;
+    return isFull && !goesPast(job) && !this.#turnstile.isFree(job.nodeKeys);
+  }
+
   /** In line, until it is the first or has what it waits for. */
-  async #queue(contender: Contender, place: Spot, began: Instant): Promise<Outcome> {
+  async #queue(contender: Contender, place: Spot, began: Instant): Promise<Granted | Denied> {
     const { clock, closing } = this.#context;
     const { waitMs, signal } = contender.job;
     const turn = await place.turn({ deadline: began + waitMs, signal, closing }, clock);
@@ -324,7 +279,12 @@ export class Acquirer {
   }
 
   /** At the nodes, until it is granted or the time is over. */
-  async #pursue(contender: Contender, began: Instant, courtesyMs: number, first?: Denial): Promise<Outcome> {
+  async #pursue(
+    contender: Contender,
+    began: Instant,
+    courtesyMs: number,
+    first?: Denial,
+  ): Promise<Granted | Denied> {
     const { grantor, clock, entropy, closing, notify } = this.#context;
     const { job } = contender;
     const { nodeKeys, once, waitMs, signal, retry } = job;
@@ -380,41 +340,6 @@ export class Acquirer {
     return report;
   }
 
-  /** The decision is made; nodes about to answer get a moment, since their answers are what a person will want to read. */
-  async #lastWords(denial: Denial): Promise<void> {
-    const patience = new Latch(this.#context.clock, 2 * denial.roundTripMs + STRAGGLERS_MS);
-    await Promise.race([denial.complete(), patience.settled]);
-    patience.settle();
-  }
-
-  #refusal(
-    denial: Denial,
-    { keys }: Job,
-    attempts: number,
-    waitedMs: number,
-    ahead?: number,
-  ): AcquireTimeoutError | QuorumUnreachableError {
-    const reports = denial.reports();
-    // What nodes said after the decision may show that too few of them can vote, which the decision did not need.
-    if (denial.why !== "unreachable" && ableToVote(reports) >= this.#context.quorum)
-      return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead);
-    const names = keys.map((key) => JSON.stringify(key)).join(", ");
-    return new QuorumUnreachableError(`${names} could not be acquired`, this.#context.quorum, reports);
-  }
-
-  /** Its turn did not come: what is known is what those before it know. */
-  #stuckBehind(
-    before: readonly Contender[],
-    job: Job,
-    waitedMs: number,
-  ): AcquireTimeoutError | QuorumUnreachableError {
-    const holder = before.find(({ lease }) => lease?.isHeld() === true)?.lease;
-    const denial = before.find((each) => each.denial !== undefined)?.denial;
-    if (holder === undefined && denial !== undefined)
-      return this.#refusal(denial, job, 0, waitedMs, before.length);
-    return new AcquireTimeoutError(job.keys, [], 0, waitedMs, before.length, holder);
-  }
-
   #tellAcquired(lease: Lease, { claim, reports }: Grant, attempts: number, began: Instant): void {
     const { clock, events } = this.#context;
     const { holder, fence } = claim;
@@ -430,18 +355,10 @@ export class Acquirer {
       nodes: reports(),
     }));
   }
+}
 
-  tellFailed(
-    { keys }: Job,
-    code: string,
-    attempts: number,
-    began: Instant,
-    nodes: readonly NodeReport[],
-  ): void {
-    const { clock, events } = this.#context;
-    const waitedMs = clock.glance() - began;
-    events.emit(() => ({ type: "acquire-failed", keys, code, attempts, waitedMs, nodes }));
-  }
+function goesPast({ once, waitMs }: Job): boolean {
+  return once || waitMs === 0;
 }
 
 function requestOf(

@@ -1,7 +1,7 @@
 /** The public surface of holdfast. What is not named here is nobody's to depend on. */
 
 // Locks
-export { createLocker, type AcquireOptions, type Locker } from "./locker.ts";
+export { createLocker, type Locker } from "./locker.ts";
 export type { Attempt } from "./attempt.ts";
 export type { Lease, LeaseToken } from "./lease/lease.ts";
 export type { Locks, NamedLock } from "./named-lock.ts";
@@ -11,12 +11,13 @@ export type { FleetNodeState } from "./node/lock-node.ts";
 
 // Configuration
 export type {
+  AcquireOptions,
   LockerOptions,
   MemoryOptions,
   QuorumOptions,
   ShardedOptions,
   SingleOptions,
-} from "./options.ts";
+} from "./options/options.ts";
 export type {
   ClientAdapter,
   ClientSession,
@@ -32,7 +33,7 @@ export {
   type RetryState,
   type RetryStrategy,
 } from "./wait/retry.ts";
-export { loadConfig, type ConfigSources } from "./config.ts";
+export { loadConfig, type ConfigSources } from "./options/load-config.ts";
 
 // Errors
 export {

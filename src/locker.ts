@@ -3,13 +3,12 @@
  * The way in: what is asked for is checked, and left to the shard its keys live on. From here an acquire goes through shard, acquirer,
  * wait/turnstile, wait/attempts, grant/grantor, quorum/quorum or single/single, and node/ to the script.
  */
-import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:events";
+import { setMaxListeners } from "node:events";
 
-import type { Job } from "./acquirer.ts";
 import { type Attempt, holderIn, ownerOf } from "./attempt.ts";
+import type { Instant } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
 import { SystemClock } from "./clock/system-clock.ts";
-import { validityMs } from "./clock/validity.ts";
 import {
   ConfigError,
   LeaseLostError,
@@ -20,43 +19,20 @@ import {
 } from "./errors.ts";
 import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
+import { type CallKind, checkShape, checkToken, type Job, jobOf, NO_OPTIONS, nodeKeyOf } from "./job.ts";
 import { Lease, type LeaseToken } from "./lease/lease.ts";
 import { type Locks, type NamedLock, NamedLocks, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
-import {
-  checkKeys,
-  checkOwner,
-  checkTtl,
-  type LockerOptions,
-  resolveOptions,
-  type Settings,
-} from "./options.ts";
+import type { AcquireOptions, LockerOptions } from "./options/options.ts";
+import { resolveOptions, type Settings } from "./options/settings.ts";
 import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
 import { Reentry } from "./reentry.ts";
 import { Shard } from "./shard.ts";
-import { retrying, type RetryStrategy } from "./wait/retry.ts";
 
-/** Options of one acquire. Times are in milliseconds; what is left out comes from the locker. */
-export interface AcquireOptions {
-  /** 500 … the locker's `maxTtlMs`. */
-  readonly ttlMs?: number | undefined;
-  /** How long to wait while others hold it. At least 0, which still makes one attempt. `tryAcquire` does not wait. */
-  readonly waitMs?: number | undefined;
-  /** Gives up with the signal's reason, at any moment; nothing is left behind. */
-  readonly signal?: AbortSignal | undefined;
-  readonly owner?: string | undefined;
-  /** Extend by itself until released. Default true in `using`, false in `acquire` and `tryAcquire`. */
-  readonly autoExtend?: boolean | undefined;
-  /** The lease ends after this time whatever is extended. Above 0; default no limit. */
-  readonly maxHoldMs?: number | undefined;
-  /** Give the lock back if less validity than this is left when it is granted. */
-  readonly minValidityMs?: number | undefined;
-  /** When to try again where nobody tells of a release; see the locker's option. */
-  readonly retry?: RetryStrategy | undefined;
-  /** Whether `using` inside a `using` of the same key goes on under its lease. Default: the locker's option. */
-  readonly reentrant?: boolean | undefined;
-}
+const ACQUIRE: CallKind = { once: false, autoExtend: false, isLong: false };
+const ATTEMPT: CallKind = { once: true, autoExtend: false, isLong: false };
+const USING: CallKind = { once: false, autoExtend: true, isLong: true };
 
 /** Makes a locker. Throws `ConfigError` or `OptionRangeError`; connects in the background (see `ready`). */
 export function createLocker(options: LockerOptions): Locker {
@@ -97,14 +73,14 @@ export class Locker implements AsyncDisposable, Locks {
    * held after `waitMs`, `QuorumUnreachableError` when too few nodes can vote, `QueueFullError` when too many calls of this locker wait
    * already, and with `options.signal`'s reason when it aborts. Calls of one locker for one key are served in the order they came.
    */
-  async acquire(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Lease> {
-    const job = this.#job(keys, options, { once: false, autoExtend: false, isLong: false });
+  async acquire(keys: string | readonly string[], options: AcquireOptions = NO_OPTIONS): Promise<Lease> {
+    const job = jobOf(keys, options, ACQUIRE, this.#settings);
     const began = this.#clock.glance();
-    const shard = this.#shardOf(job.nodeKeys);
-    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
+    const shard = this.#shardFor(job);
+    if (!shard.isOpen) await this.#openedFor(job, shard, began);
     const result = await shard.acquirer.attempt(job, began);
     if (result instanceof Lease) return result;
-    throw await shard.acquirer.failure(result, job, began);
+    throw await shard.refusals.error(result, job, began);
   }
 
   /**
@@ -113,7 +89,7 @@ export class Locker implements AsyncDisposable, Locks {
    */
   async tryAcquire(
     keys: string | readonly string[],
-    options: AcquireOptions = {},
+    options: AcquireOptions = NO_OPTIONS,
   ): Promise<Lease | undefined> {
     const attempt = await this.attempt(keys, options);
     if (attempt.outcome === "unknown") throw attempt.error;
@@ -121,19 +97,19 @@ export class Locker implements AsyncDisposable, Locks {
   }
 
   /** As `tryAcquire`, and says whose it is: the lease where it is ours now, the holder where it is not, the error where nobody can know. */
-  async attempt(keys: string | readonly string[], options: AcquireOptions = {}): Promise<Attempt> {
-    const job = this.#job(keys, options, { once: true, autoExtend: false, isLong: false });
+  async attempt(keys: string | readonly string[], options: AcquireOptions = NO_OPTIONS): Promise<Attempt> {
+    const job = jobOf(keys, options, ATTEMPT, this.#settings);
     const began = this.#clock.glance();
-    const shard = this.#shardOf(job.nodeKeys);
-    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
+    const shard = this.#shardFor(job);
+    if (!shard.isOpen) await this.#openedFor(job, shard, began);
     const result = await shard.acquirer.attempt(job, began);
     if (result instanceof Lease) return { outcome: "acquired", owner: result.owner, lease: result };
     if (result.kind === "denied" && result.denial.why !== "unreachable" && !this.#closing.signal.aborted) {
       const nodes = result.denial.reports();
-      shard.acquirer.tellFailed(job, "CONTENDED", result.attempts, began, nodes);
+      shard.refusals.tell(job, "CONTENDED", result.attempts, began, nodes);
       return { outcome: "held", ...holderIn(nodes) };
     }
-    const error = await shard.acquirer.failure(result, job, began);
+    const error = await shard.refusals.error(result, job, began);
     if (error instanceof QuorumUnreachableError) return { outcome: "unknown", error };
     throw error;
   }
@@ -157,18 +133,18 @@ export class Locker implements AsyncDisposable, Locks {
     maybeBody?: (lease: Lease) => T | Promise<T>,
   ): Promise<T> {
     const body = typeof optionsOrBody === "function" ? optionsOrBody : maybeBody;
-    const options = typeof optionsOrBody === "function" ? {} : optionsOrBody;
+    const options = typeof optionsOrBody === "function" ? NO_OPTIONS : optionsOrBody;
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
-    const job = this.#job(keys, options, { once: false, autoExtend: true, isLong: true });
+    const job = jobOf(keys, options, USING, this.#settings);
     const { nodeKeys } = job;
     const outer = (options.reentrant ?? this.#settings.reentrant) ? this.#outerLease(nodeKeys) : undefined;
     if (outer !== undefined)
       return runBody(outer, () => this.#reentry.run(nodeKeys, outer, () => body(outer)));
     const began = this.#clock.glance();
-    const shard = this.#shardOf(nodeKeys);
-    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, job.signal);
+    const shard = this.#shardFor(job);
+    if (!shard.isOpen) await this.#openedFor(job, shard, began);
     const result = await shard.acquirer.attempt(job, began);
-    if (!(result instanceof Lease)) throw await shard.acquirer.failure(result, job, began);
+    if (!(result instanceof Lease)) throw await shard.refusals.error(result, job, began);
     return runBody(
       result,
       () => this.#reentry.run(nodeKeys, result, () => body(result)),
@@ -178,8 +154,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /** How many `using` of this key the present async context is in; 0 outside. */
   depth(key: string): number {
-    const [nodeKey = key] = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
-    return this.#reentry.depth(nodeKey);
+    return this.#reentry.depth(nodeKeyOf(key, this.#settings));
   }
 
   /**
@@ -187,23 +162,20 @@ export class Locker implements AsyncDisposable, Locks {
    * value is known can be taken over so, which is for a holder that is surely dead. Rejects with
    * `LeaseLostError` where a quorum of nodes is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it.
    */
-  async adopt(token: LeaseToken, options: AcquireOptions = {}): Promise<Lease> {
+  async adopt(token: LeaseToken, options: AcquireOptions = NO_OPTIONS): Promise<Lease> {
     const { keys, holder, fence, proposal, ttlMs } = checkToken(token);
-    const job = this.#job(
-      keys,
-      { ttlMs, ...options, owner: holder.includes("#") ? ownerOf(holder) : options.owner },
-      { once: true, autoExtend: false, isLong: false },
-    );
-    const { nodeKeys, signal } = job;
+    const given = checkShape(options);
+    const owner = holder.includes("#") ? ownerOf(holder) : given.owner;
+    const job = jobOf(keys, { ttlMs, ...given, owner }, ATTEMPT, this.#settings);
     const began = this.#clock.glance();
-    const shard = this.#shardOf(nodeKeys);
-    if (!this.#isReadyFor(job, shard)) await this.#opened(shard, began + job.waitMs, signal);
-    return shard.acquirer.adopt(job, { keys: nodeKeys, holder, fence, largestProposal: proposal }, began);
+    const shard = this.#shardFor(job);
+    if (!shard.isOpen) await this.#openedFor(job, shard, began);
+    return shard.acquirer.adopt(job, { keys: job.nodeKeys, holder, fence, largestProposal: proposal }, began);
   }
 
   /** The lock of this name, to pass around: one instance for a name, as long as somebody has it. Its key is the name. */
   lock(name: string): NamedLock {
-    checkKeys(name, this.#settings.keyPrefix);
+    nodeKeyOf(name, this.#settings);
     return this.#named.get(name);
   }
 
@@ -214,7 +186,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /** The same calls for one tenant, with `<name>:` before every key. */
   workspace(name: string): Locks {
-    checkKeys(name, this.#settings.keyPrefix);
+    nodeKeyOf(name, this.#settings);
     return new Workspace(this, name);
   }
 
@@ -226,16 +198,16 @@ export class Locker implements AsyncDisposable, Locks {
   /** Who holds the key, on each node, with the node's own state: for people and for `doctor`s, never for decisions. */
   async inspect(key: string): Promise<Inspection> {
     this.#refuseClosed();
-    const [nodeKey = key] = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
+    const nodeKey = nodeKeyOf(key, this.#settings);
     const shard = this.#shardOf([nodeKey]);
-    await this.#opened(shard);
+    await shard.opened();
+    this.#refuseClosed();
     return shard.inspect(key, nodeKey);
   }
 
   /** The name of the shard a key lives on; undefined where there are none. */
   shardOf(key: string): string | undefined {
-    const nodeKeys = this.#nodeKeys(checkKeys(key, this.#settings.keyPrefix));
-    return this.#shardOf(nodeKeys).name || undefined;
+    return this.#shardOf([nodeKeyOf(key, this.#settings)]).name || undefined;
   }
 
   /**
@@ -254,9 +226,10 @@ export class Locker implements AsyncDisposable, Locks {
   }
 
   /** Settles when a quorum of nodes may vote, on every shard, quarantines included. Waits without limit; give a signal to limit it. */
-  async ready(options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async ready(options: Pick<AcquireOptions, "signal"> = NO_OPTIONS): Promise<void> {
+    const { signal } = checkShape(options);
     this.#refuseClosed();
-    await Promise.all([...this.#shards.values()].map(({ fleet }) => fleet.ready(options.signal)));
+    await Promise.all([...this.#shards.values()].map(({ fleet }) => fleet.ready(signal)));
     this.#refuseClosed();
   }
 
@@ -328,50 +301,20 @@ export class Locker implements AsyncDisposable, Locks {
     throw new OptionRangeError("keys", rule, nodeKeys.length);
   }
 
-  #isReadyFor({ signal }: Job, shard: Shard): boolean {
+  /** Where a call goes that may go on. */
+  #shardFor({ nodeKeys, signal }: Job): Shard {
     this.#refuseClosed();
     signal?.throwIfAborted();
-    return shard.isOpen;
+    return this.#shardOf(nodeKeys);
   }
 
-  async #opened(shard: Shard, deadline?: number, signal?: AbortSignal): Promise<void> {
-    await shard.opened(deadline, signal);
-    signal?.throwIfAborted();
-    this.#refuseClosed();
-  }
-
-  #nodeKeys(keys: readonly string[]): readonly string[] {
-    const { keyPrefix } = this.#settings;
-    return keyPrefix === "" ? keys : keys.map((key) => keyPrefix + key);
-  }
-
-  #job(
-    keys: string | readonly string[],
-    options: AcquireOptions,
-    kind: { once: boolean; autoExtend: boolean; isLong: boolean },
-  ): Job {
-    const settings = this.#settings;
-    const list = checkKeys(keys, settings.keyPrefix);
-    if (options.signal !== undefined) allowManyListeners(options.signal);
-    const ttlMs = options.ttlMs ?? settings.ttlMs;
-    checkTtl(settings, ttlMs);
-    return {
-      keys: list,
-      nodeKeys: this.#nodeKeys(list),
-      owner: options.owner === undefined ? settings.owner : checkOwner(options.owner),
-      ttlMs,
-      minValidityMs: checkAtLeast(
-        "minValidityMs",
-        options.minValidityMs ?? settings.minValidityMs ?? leastValidity(ttlMs, settings, kind.isLong),
-        0,
-      ),
-      waitMs: checkAtLeast("waitMs", options.waitMs ?? settings.waitMs, 0),
-      autoExtend: options.autoExtend ?? kind.autoExtend,
-      maxHoldMs: checkAtLeast("maxHoldMs", options.maxHoldMs ?? Infinity, 1),
-      once: kind.once,
-      signal: options.signal,
-      retry: (options.retry === undefined ? settings.retry : retrying(options.retry))?.(),
-    };
+  async #openedFor(job: Job, shard: Shard, began: Instant): Promise<void> {
+    const { waitMs, signal } = job;
+    await shard.opened(began + waitMs, signal);
+    const isClosing = this.#closing.signal.aborted;
+    if (!isClosing && signal?.aborted !== true) return;
+    const error: unknown = isClosing ? new LockerClosedError() : signal?.reason;
+    throw await shard.refusals.error({ kind: "given-up", error }, job, began);
   }
 
   #refuseClosed(): void {
@@ -400,35 +343,6 @@ async function runBody<T>(
 
 function causedBy(loss: LeaseLostError, cause: unknown): LeaseLostError {
   return new LeaseLostError(loss, loss.lossCause, loss.nodes, { cause });
-}
-
-function checkToken(token: LeaseToken): LeaseToken {
-  const { holder, fence, proposal } = token ?? {};
-  const isFine =
-    typeof holder === "string" &&
-    holder !== "" &&
-    Number.isSafeInteger(fence) &&
-    Number.isSafeInteger(proposal) &&
-    proposal >= fence;
-  if (!isFine) throw new OptionRangeError("token", "be what `lease.detach` answered with", token);
-  return token;
-}
-
-/** One signal for many acquires is no leak; what Node warns of by default is ten. A limit of the user's own stays. */
-function allowManyListeners(signal: AbortSignal): void {
-  if (getMaxListeners(signal) === defaultMaxListeners) setMaxListeners(LISTENERS_MAX, signal);
-}
-
-const LISTENERS_MAX = 10_000;
-
-/** Of a lock that is to be worked under, half of the ttl should be left; where margins take much of it, nearly all that can be. */
-function leastValidity(ttlMs: number, settings: Settings, isLong: boolean): number {
-  return isLong ? Math.min(ttlMs / 2, 0.9 * validityMs(ttlMs, settings)) : ttlMs / 10;
-}
-
-function checkAtLeast(option: string, value: number, least: number): number {
-  if (!(value >= least)) throw new OptionRangeError(option, `be a number of at least ${least}`, value);
-  return value;
 }
 
 function refuseTwins(shards: Iterable<Shard>): void {

@@ -5,7 +5,7 @@
  */
 import type { Attempt } from "./attempt.ts";
 import type { Lease } from "./lease/lease.ts";
-import type { AcquireOptions } from "./locker.ts";
+import type { AcquireOptions } from "./options/options.ts";
 import type { Inspection } from "./node/inspection.ts";
 
 type Keys = string | readonly string[];

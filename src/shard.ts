@@ -18,9 +18,10 @@ import { RedisFleet } from "./node/fleet.ts";
 import { inspectAll, type Inspection } from "./node/inspection.ts";
 import type { Fleet } from "./node/lock-node.ts";
 import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
-import { checkTtl, type Settings, type ShardSettings } from "./options.ts";
+import { checkTtl, type Settings, type ShardSettings } from "./options/settings.ts";
 import { Quorum } from "./quorum/quorum.ts";
 import { quorumOf } from "./quorum/tally.ts";
+import { Refusals } from "./refusals.ts";
 import { Single } from "./single/single.ts";
 
 /** What the shards of a locker share. */
@@ -37,6 +38,7 @@ export class Shard {
   readonly name: string;
   readonly fleet: Fleet;
   readonly acquirer: Acquirer;
+  readonly refusals: Refusals;
   readonly #context: ShardContext;
   readonly #electorate: Electorate;
   #isOpen = false;
@@ -50,6 +52,7 @@ export class Shard {
     this.fleet = createFleet(settings, nodes, clock, nodeTime, proposals, events);
     this.#electorate = createElectorate(settings, this.fleet, clock);
     this.acquirer = createAcquirer(context, this.fleet, this.#electorate, nodeTime, proposals);
+    this.refusals = new Refusals({ ...context, quorum: this.#electorate.quorum });
   }
 
   /** Its nodes have all had their first chance. */

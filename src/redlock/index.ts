@@ -10,7 +10,7 @@ import type { HoldfastEvent } from "../events.ts";
 import type { Lease } from "../lease/lease.ts";
 import { createLocker, type Locker } from "../locker.ts";
 import type { RedisClient } from "../node/connection.ts";
-import type { LockerOptions, QuorumOptions } from "../options.ts";
+import type { LockerOptions, QuorumOptions } from "../options/options.ts";
 import { type Callback, nodeified } from "./callbacks.ts";
 import {
   ExecutionError,

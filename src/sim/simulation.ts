@@ -4,7 +4,7 @@
  */
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
-import type { LockerOptions, QuorumOptions } from "../options.ts";
+import type { LockerOptions, QuorumOptions } from "../options/options.ts";
 import { SimAdapter } from "./adapter.ts";
 import { Network } from "./network.ts";
 import { entropyFrom, Prng } from "./prng.ts";

@@ -303,6 +303,29 @@ describe.skipIf(why !== undefined).each(SETTINGS)(
       expect((await waiting).isHeld()).toBe(true);
     });
 
+    test("every acquire that comes to nothing is told with its reason", async () => {
+      const told: string[] = [];
+      const observer = (event: HoldfastEvent) => {
+        if (event.type === "acquire-failed") told.push(event.code);
+      };
+      const locker = await client({ queueLengthMax: 1, observer });
+      const lease = await locker.acquire(key, { autoExtend: true });
+      await expect(locker.acquire(key, { waitMs: 0 })).rejects.toThrow();
+      expect(await locker.tryAcquire(key)).toBeUndefined();
+      const giveUp = new AbortController();
+      const waiting = locker.acquire(key, { signal: giveUp.signal });
+      await expect(locker.using(key, () => {})).rejects.toThrow();
+      giveUp.abort(new Error("not needed any more"));
+      await expect(waiting).rejects.toThrow("not needed any more");
+      const last = locker.acquire(key);
+      const closed = expect(last).rejects.toThrow(LockerClosedError);
+      await locker.close();
+      await closed;
+      expect(lease.isHeld()).toBe(false);
+      const codes = ["ACQUIRE_TIMEOUT", "CONTENDED", "QUEUE_FULL", "ABORTED", "LOCKER_CLOSED"];
+      expect(told).toEqual(codes);
+    });
+
     test("a hundred contenders count to a hundred", async () => {
       const [mine, theirs] = [await client(), await client()];
       let inside = 0;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { afterAll, expect, test } from "vitest";
 
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/options/load-config.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-config-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,7 +1,10 @@
 /** Bad input gets a typed error that names option, rule and value, before anything is connected. */
 import { expect, test } from "vitest";
 
-import { checkKeys, type LockerOptions, resolveOptions } from "../../src/options.ts";
+import { failure } from "../harness/failure.ts";
+import type { LockerOptions } from "../../src/options/options.ts";
+import { type AcquireOptions, createLocker } from "../../src/index.ts";
+import { checkKeys, resolveOptions } from "../../src/options/settings.ts";
 
 const QUORUM = { mode: "quorum", nodes: ["redis://a:1", "redis://b:1", "redis://c:1"] } as const;
 
@@ -114,6 +117,57 @@ test.each([
 ])("key %j is refused", (key) => {
   expect(() => checkKeys(key, "")).toThrow(RangeError);
 });
+
+test.each<[string, unknown, string | RegExp]>([
+  ["no object", 5, "CONFIG_INVALID: options must be an object, got 5"],
+  ["nothing", null, "CONFIG_INVALID: options must be an object, got null"],
+  ["a wrong name", { ttl: 5 }, /^CONFIG_INVALID: unknown option "ttl"; known are ttlMs, waitMs/],
+  ["signal", { signal: {} }, "CONFIG_INVALID: signal must be an AbortSignal, got an object"],
+  ["autoExtend", { autoExtend: "no" }, 'CONFIG_INVALID: autoExtend must be true or false, got "no"'],
+  ["reentrant", { reentrant: 0 }, "CONFIG_INVALID: reentrant must be true or false, got 0"],
+  ["waitMs", { waitMs: "5" }, 'OPTION_RANGE: waitMs must be a number of at least 0, got "5"'],
+  ["maxHoldMs", { maxHoldMs: Number.NaN }, "OPTION_RANGE: maxHoldMs must be a number of at least 1, got NaN"],
+  ["ttlMs", { ttlMs: 20_000 }, "OPTION_RANGE: ttlMs must be at most maxTtlMs (10000), got 20000"],
+  [
+    "minValidityMs",
+    { minValidityMs: 9_999 },
+    /^OPTION_RANGE: minValidityMs must be at most what a ttlMs of 10000 leaves as validity \(98\d\d\), .*got 9999$/,
+  ],
+  ["owner", { owner: 5 }, "CONFIG_INVALID: owner must be well-formed text, got 5"],
+])("of a call: %s", async (_, given, expected) => {
+  await using locker = createLocker({ mode: "memory" });
+  const options = given as AcquireOptions;
+  for (const call of [
+    () => locker.acquire("k", options),
+    () => locker.tryAcquire("k", options),
+    () => locker.attempt("k", options),
+    () => locker.using("k", options, () => {}),
+    () => locker.adopt({ keys: ["k"], holder: "a", fence: 1, proposal: 1, ttlMs: 10_000 }, options),
+  ]) {
+    const error = (await failure(call())) as Error & { code: string };
+    expect(`${error.code}: ${error.message}`).toMatch(
+      typeof expected === "string" ? exactly(expected) : expected,
+    );
+  }
+  expect(locker.leases()).toEqual([]);
+});
+
+test("whose lock is asked for by one key", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  const two = ["a", "b"] as unknown as string;
+  expect(await failure(locker.inspect(two))).toMatchObject({ code: "OPTION_RANGE" });
+  for (const call of [
+    () => locker.depth(two),
+    () => locker.shardOf(two),
+    () => locker.lock(two),
+    () => locker.workspace(two),
+  ])
+    expect(call).toThrow("key must be a non-empty string, got an array");
+});
+
+function exactly(text: string): RegExp {
+  return new RegExp(`^${text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")}$`);
+}
 
 test("keys are counted once", () => {
   expect(checkKeys(["a", "b", "a"], "")).toEqual(["a", "b"]);

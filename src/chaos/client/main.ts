@@ -3,7 +3,7 @@
  * all processes of a machine, and which no fake wall clock changes.
  */
 import { createLocker } from "../../locker.ts";
-import { resolveOptions } from "../../options.ts";
+import { resolveOptions } from "../../options/settings.ts";
 import { Prng } from "../../sim/prng.ts";
 import { monotonicMs } from "../machine/monotonic.ts";
 import { serveClient } from "../machine/processes.ts";

@@ -1,5 +1,5 @@
 /** What a client process is told when it starts. Types only. */
-import type { QuorumOptions, SingleOptions } from "../../options.ts";
+import type { QuorumOptions, SingleOptions } from "../../options/options.ts";
 import type { Work } from "../scenario.ts";
 
 export interface ClientTerms {

@@ -4,8 +4,9 @@
  */
 import { readFileSync } from "node:fs";
 
-import { ConfigError, shown } from "./errors.ts";
-import { type LockerOptions, resolveOptions } from "./options.ts";
+import { ConfigError, shown } from "../errors.ts";
+import type { LockerOptions } from "./options.ts";
+import { resolveOptions } from "./settings.ts";
 
 export interface ConfigSources {
   /** Path of a JSON file with `LockerOptions`; default the variable `HOLDFAST_CONFIG`, or none. */

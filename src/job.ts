@@ -1,0 +1,155 @@
+/** What a call asks for, checked: whatever is wrong with it is said here, before anything is asked of a node. */
+import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:events";
+
+import { validityMs } from "./clock/validity.ts";
+import { ConfigError, OptionRangeError, shown } from "./errors.ts";
+import type { LeaseToken } from "./lease/lease.ts";
+import type { AcquireOptions } from "./options/options.ts";
+import { checkKeys, checkOwner, checkTtl, type Settings } from "./options/settings.ts";
+import { type RetryFunction, retrying } from "./wait/retry.ts";
+
+/** One call of acquire, checked. */
+export interface Job {
+  readonly keys: readonly string[];
+  readonly nodeKeys: readonly string[];
+  readonly owner: string;
+  readonly ttlMs: number;
+  readonly minValidityMs: number;
+  readonly waitMs: number;
+  readonly autoExtend: boolean;
+  readonly maxHoldMs: number;
+  /** One attempt, and no place in a line that others wait in. */
+  readonly once: boolean;
+  readonly signal: AbortSignal | undefined;
+  /** The user's delays between attempts, made for this call. */
+  readonly retry: RetryFunction | undefined;
+}
+
+/** What the calls of a locker differ in. */
+export interface CallKind {
+  readonly once: boolean;
+  readonly autoExtend: boolean;
+  /** Work is done under it: a lock of which little is left is of no use then. */
+  readonly isLong: boolean;
+}
+
+/** Where nothing is asked for. */
+export const NO_OPTIONS: AcquireOptions = {};
+
+export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: Settings): Job {
+  const options = given === NO_OPTIONS ? NO_OPTIONS : checkShape(given);
+  const list = checkKeys(keys, settings.keyPrefix);
+  const ttlMs = options.ttlMs ?? settings.ttlMs;
+  checkTtl(settings, ttlMs);
+  return {
+    keys: list,
+    nodeKeys: nodeKeysOf(list, settings),
+    owner: options.owner === undefined ? settings.owner : checkOwner(options.owner),
+    ttlMs,
+    minValidityMs: minValidityOf(options, ttlMs, kind, settings),
+    waitMs: atLeast("waitMs", options.waitMs ?? settings.waitMs, 0),
+    autoExtend: options.autoExtend ?? kind.autoExtend,
+    maxHoldMs: atLeast("maxHoldMs", options.maxHoldMs ?? Infinity, 1),
+    once: kind.once,
+    signal: options.signal,
+    retry: (options.retry === undefined ? settings.retry : retrying(options.retry))?.(),
+  };
+}
+
+/** One key, as on the nodes. */
+export function nodeKeyOf(key: unknown, settings: Settings): string {
+  if (typeof key !== "string") throw new OptionRangeError("key", "be a non-empty string", key);
+  checkKeys(key, settings.keyPrefix);
+  return settings.keyPrefix + key;
+}
+
+function nodeKeysOf(keys: readonly string[], { keyPrefix }: Settings): readonly string[] {
+  return keyPrefix === "" ? keys : keys.map((key) => keyPrefix + key);
+}
+
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof AcquireOptions>([
+  "ttlMs",
+  "waitMs",
+  "signal",
+  "owner",
+  "autoExtend",
+  "maxHoldMs",
+  "minValidityMs",
+  "retry",
+  "reentrant",
+]);
+
+export function checkShape(given: unknown): AcquireOptions {
+  if (typeof given !== "object" || given === null)
+    throw new ConfigError(`options must be an object, got ${shown(given)}`);
+  for (const name in given)
+    if (!OPTION_NAMES.has(name))
+      throw new ConfigError(`unknown option ${shown(name)}; known are ${[...OPTION_NAMES].join(", ")}`);
+  const options: AcquireOptions = given;
+  checkFlag("autoExtend", options.autoExtend);
+  checkFlag("reentrant", options.reentrant);
+  checkSignal(options.signal);
+  return options;
+}
+
+function checkFlag(option: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean")
+    throw new ConfigError(`${option} must be true or false, got ${shown(value)}`);
+}
+
+/** Of whatever make: programs under test often have a DOM's instead of Node's. */
+function checkSignal(signal: unknown): void {
+  if (signal === undefined) return;
+  const isSignal =
+    typeof signal === "object" &&
+    signal !== null &&
+    "aborted" in signal &&
+    "throwIfAborted" in signal &&
+    "addEventListener" in signal;
+  if (!isSignal) throw new ConfigError(`signal must be an AbortSignal, got ${shown(signal)}`);
+  if (signal instanceof EventTarget) allowManyListeners(signal);
+}
+
+/** One signal for many acquires is no leak; what Node warns of by default is ten. A limit of the user's own stays. */
+function allowManyListeners(signal: EventTarget): void {
+  if (getMaxListeners(signal) === defaultMaxListeners) setMaxListeners(LISTENERS_MAX, signal);
+}
+
+const LISTENERS_MAX = 10_000;
+
+/** Of a lock that is to be worked under, half of the ttl should be left; where margins take much of it, nearly all that can be. */
+function minValidityOf(
+  { minValidityMs }: AcquireOptions,
+  ttlMs: number,
+  { isLong }: CallKind,
+  settings: Settings,
+): number {
+  const mostMs = validityMs(ttlMs, settings);
+  const asked = minValidityMs ?? settings.minValidityMs;
+  if (asked === undefined) return isLong ? Math.min(ttlMs / 2, 0.9 * mostMs) : ttlMs / 10;
+  atLeast("minValidityMs", asked, 0);
+  if (asked > mostMs) {
+    const rule = `be at most what a ttlMs of ${ttlMs} leaves as validity (${mostMs}), or nothing could be granted`;
+    throw new OptionRangeError("minValidityMs", rule, asked);
+  }
+  return asked;
+}
+
+function atLeast(option: string, value: unknown, least: number): number {
+  if (typeof value !== "number" || !(value >= least))
+    throw new OptionRangeError(option, `be a number of at least ${least}`, value);
+  return value;
+}
+
+/** What another process let go of. */
+export function checkToken(token: LeaseToken): LeaseToken {
+  const { holder, fence, proposal } = token ?? {};
+  const isFine =
+    typeof holder === "string" &&
+    holder !== "" &&
+    Number.isSafeInteger(fence) &&
+    Number.isSafeInteger(proposal) &&
+    proposal >= fence;
+  if (!isFine) throw new OptionRangeError("token", "be what `lease.detach` answered with", token);
+  return token;
+}
