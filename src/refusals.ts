@@ -17,7 +17,7 @@ import type { Job } from "./job.ts";
 import type { Lease } from "./lease/lease.ts";
 
 /** Somebody before one in the line of a process: what became of it says what keeps those behind. */
-export interface Predecessor {
+interface Predecessor {
   readonly denial?: Denial | undefined;
   readonly lease?: Lease | undefined;
 }
