@@ -9,7 +9,7 @@ import type { Events } from "./events.ts";
 import type { AttemptRequest, Bequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
 import type { Job } from "./job.ts";
 import { Lease, type LeaseTerms } from "./lease/lease.ts";
-import type { Denied } from "./refusals.ts";
+import type { NoLease } from "./refusals.ts";
 import { type Attempter, attemptUntil, type Manner, PLAINLY } from "./wait/attempts.ts";
 import { Courtesy } from "./wait/courtesy.ts";
 import { type Place, Turnstile } from "./wait/turnstile.ts";
@@ -145,7 +145,7 @@ export class Acquirer {
   }
 
   /** The lease, or what kept it from being granted. Never rejects. */
-  attempt(job: Job, began: Instant): Promise<Lease | Denied> {
+  attempt(job: Job, began: Instant): Promise<Lease | NoLease> {
     const contender: Contender = { job };
     if (this.#isFullFor(job)) {
       const error = new QueueFullError(this.#context.queueLengthMax);
@@ -221,7 +221,7 @@ export class Acquirer {
     began: Instant,
     courtesyMs: number,
     first?: Grant | Denial,
-  ): Promise<Lease | Denied> {
+  ): Promise<Lease | NoLease> {
     const { job } = contender;
     let lease: Lease | undefined;
     try {
@@ -245,7 +245,7 @@ export class Acquirer {
     began: Instant,
     courtesyMs: number,
     first: Grant | Denial | undefined,
-  ): Granted | Denied | Promise<Granted | Denied> {
+  ): Granted | NoLease | Promise<Granted | NoLease> {
     if (first?.kind === "granted") return this.#granted(first, 1);
     if (place === undefined || place.isFirst) return this.#pursue(contender, began, courtesyMs, first);
     return this.#queue(contender, place, began);
@@ -264,7 +264,7 @@ export class Acquirer {
   }
 
   /** In line, until it is the first or has what it waits for. */
-  async #queue(contender: Contender, place: Spot, began: Instant): Promise<Granted | Denied> {
+  async #queue(contender: Contender, place: Spot, began: Instant): Promise<Granted | NoLease> {
     const { clock, closing } = this.#context;
     const { waitMs, signal } = contender.job;
     const turn = await place.turn({ deadline: began + waitMs, signal, closing }, clock);
@@ -284,7 +284,7 @@ export class Acquirer {
     began: Instant,
     courtesyMs: number,
     first?: Denial,
-  ): Promise<Granted | Denied> {
+  ): Promise<Granted | NoLease> {
     const { grantor, clock, entropy, closing, notify } = this.#context;
     const { job } = contender;
     const { nodeKeys, once, waitMs, signal, retry } = job;

@@ -23,7 +23,7 @@ interface Predecessor {
 }
 
 /** Why there is no lease. */
-export type Denied =
+export type NoLease =
   | { readonly kind: "denied"; readonly denial: Denial; readonly attempts: number }
   /** Its time was over before its turn came. */
   | { readonly kind: "queued"; readonly before: readonly Predecessor[] }
@@ -48,7 +48,7 @@ export class Refusals {
   }
 
   /** The error for a call that came to nothing, which is told. */
-  async error(denied: Denied, job: Job, began: Instant): Promise<unknown> {
+  async error(denied: NoLease, job: Job, began: Instant): Promise<unknown> {
     if (denied.kind === "given-up") return this.#givenUp(denied.error, job, began);
     if (denied.kind === "denied") await this.#lastWords(denied.denial);
     const { closing, clock } = this.#context;
@@ -80,7 +80,7 @@ export class Refusals {
   }
 
   #errorOf(
-    denied: Exclude<Denied, { kind: "given-up" }>,
+    denied: Exclude<NoLease, { kind: "given-up" }>,
     job: Job,
     waitedMs: number,
   ): AcquireTimeoutError | QuorumUnreachableError {

@@ -1,6 +1,6 @@
 /** The comparison as a page: for every scenario the figures, and for every library when who had the lock. */
 import { type Content, type Markup, tag } from "../../src/chaos/report/markup.ts";
-import { facts, pageOf } from "../../src/chaos/report/page.ts";
+import { facts, pageOf, sideways, wideTable } from "../../src/chaos/report/page.ts";
 import { STYLE } from "../../src/chaos/report/style.ts";
 import type { LibraryName } from "../libraries.ts";
 import type { Course, Scenario } from "./scenarios.ts";
@@ -67,30 +67,11 @@ function sectionOf({ scenario, cells, courses }: Comparison): Markup {
     { class: "scenario" },
     tag("h2", {}, scenario.name),
     tag("p", { class: "title" }, scenario.title),
-    tag(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      tag(
-        "table",
-        {},
-        tag(
-          "thead",
-          {},
-          tag(
-            "tr",
-            {},
-            tag("th", { scope: "col" }, "library"),
-            names.map((name) => headOf(name, scenario)),
-          ),
-        ),
-        tag(
-          "tbody",
-          {},
-          cells.map((cell) => rowOf(cell, cells, names)),
-        ),
-      ),
+    wideTable(
+      [tag("th", { scope: "col" }, "library"), ...names.map((name) => headOf(name, scenario))],
+      cells.map((cell) => rowOf(cell, cells, names)),
     ),
-    tag("div", { class: "scroll", tabindex: 0 }, drawingOf(courses)),
+    sideways(drawingOf(courses)),
   );
 }
 

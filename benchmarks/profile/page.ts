@@ -1,6 +1,6 @@
 /** Flame graphs: time goes to the right, calls go down; the widest way down is where the time goes. */
 import { type Content, type Markup, tag } from "../../src/chaos/report/markup.ts";
-import { pageOf } from "../../src/chaos/report/page.ts";
+import { pageOf, sideways } from "../../src/chaos/report/page.ts";
 import { STYLE } from "../../src/chaos/report/style.ts";
 import type { Flame } from "./profile.ts";
 
@@ -43,7 +43,7 @@ export function flamePage(runs: readonly Run[]): string {
             { class: "title" },
             `${Math.round(run.pairsPerSecond).toLocaleString("en")} pairs a second`,
           ),
-          tag("div", { class: "scroll", tabindex: 0 }, flameGraph(run.flames)),
+          sideways(flameGraph(run.flames)),
         ),
       ),
     ),

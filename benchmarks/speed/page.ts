@@ -1,6 +1,6 @@
 /** The figures as a page: growth curves over concurrency for each cluster size, bars for everything else. */
 import { type Content, type Markup, tag } from "../../src/chaos/report/markup.ts";
-import { facts, pageOf } from "../../src/chaos/report/page.ts";
+import { facts, pageOf, sideways } from "../../src/chaos/report/page.ts";
 import { STYLE } from "../../src/chaos/report/style.ts";
 import { isFloor, isOurs, type Name } from "./contestants.ts";
 import { type Row, SUITES } from "./suites.ts";
@@ -88,7 +88,7 @@ function overNodes(suite: string, rows: readonly Row[]): Content {
 const COMMON_PLACE = "200";
 
 function scrolling(plot: Markup): Markup {
-  return tag("div", { class: "scroll", tabindex: 0 }, plot);
+  return sideways(plot);
 }
 
 function styleOf(name: Name): string {

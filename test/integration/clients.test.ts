@@ -1,9 +1,10 @@
 /** Nodes reached by other clients than ioredis: the real packages, on real servers that die, hang and come back. */
 import { Redis as Valkey } from "iovalkey";
 import { createClient } from "redis";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { type Cluster, type ClusterOptions, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { afterEachTest, serversFor } from "../harness/clean-up.ts";
+import type { Cluster, ClusterOptions } from "../../src/chaos/servers/cluster.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import {
   createLocker,
@@ -17,22 +18,14 @@ import { failure } from "../harness/failure.ts";
 
 const TTL_MS = 1_500;
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function servers(size: number, options?: ClusterOptions): Promise<Cluster> {
-  const cluster = await startCluster(size, options);
-  cleanups.push(() => cluster.stop());
-  return cluster;
-}
+const cleanUp = afterEachTest();
+const servers = serversFor(cleanUp);
 
 const CLIENTS: Readonly<Record<string, (url: string) => NodeInput>> = {
   "node-redis": (url) => nodeRedis(createClient({ url })),
   iovalkey: (url) => {
     const client = new Valkey(url, { lazyConnect: true });
-    cleanups.push(() => client.disconnect());
+    cleanUp(() => client.disconnect());
     return client;
   },
 };
@@ -42,7 +35,7 @@ async function client(
   heard: (event: HoldfastEvent) => void = () => {},
 ): Promise<Locker> {
   const locker = createLocker({ mode: "quorum", nodes, ttlMs: TTL_MS, observer: heard });
-  cleanups.push(() => locker.close());
+  cleanUp(() => locker.close());
   await locker.init();
   await locker.ready();
   return locker;
@@ -125,7 +118,7 @@ describe.each(Object.keys(CLIENTS))("%s", (name) => {
     cluster.nodes[0]?.pause();
     const before = sockets();
     const locker = createLocker({ mode: "single", nodes: nodesOf(cluster), connectTimeoutMs: 50 });
-    cleanups.push(() => locker.close());
+    cleanUp(() => locker.close());
     let most = 0;
     for (let i = 0; i < 40; i++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -156,12 +149,12 @@ test("an adapter of one's own: what it throws is a fault of that node, and no mo
     }),
   };
   const locker = createLocker({ mode: "quorum", nodes: [broken, ...others], ttlMs: TTL_MS });
-  cleanups.push(() => locker.close());
+  cleanUp(() => locker.close());
   await locker.init();
   expect((await locker.acquire("a")).isHeld()).toBe(true);
   expect(locker.nodes()[0]).toMatchObject({ node: "broken:1", state: "excluded" });
   const never: NodeInput = { name: "never:1", open: () => Promise.reject(new Error("no route")) };
   const other = createLocker({ mode: "single", nodes: [never], ttlMs: TTL_MS });
-  cleanups.push(() => other.close());
+  cleanUp(() => other.close());
   expect((await failure(other.acquire("a", { waitMs: 100 }))).message).toContain("no route");
 });

@@ -1,6 +1,7 @@
 /** A master behind a real Sentinel dies before its replica has the lock: what single mode loses without a guard, and what keeps it. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
+import { afterEachTest } from "../harness/clean-up.ts";
 import { type Proxy, startProxy } from "../../src/chaos/network/proxy.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
@@ -11,10 +12,7 @@ import { startSentinel } from "../harness/sentinel.ts";
 
 const TTL_MS = 20_000;
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanUp = afterEachTest();
 
 interface Site {
   readonly cluster: Cluster;
@@ -29,17 +27,17 @@ interface Site {
 
 async function site(): Promise<Site> {
   const cluster = await startCluster(2);
-  cleanups.push(() => cluster.stop());
+  cleanUp(() => cluster.stop());
   const [master, replica] = cluster.nodes;
   if (master === undefined || replica === undefined) throw new Error("two servers were asked for");
   const way = await startProxy(master.port);
-  cleanups.push(() => way.close());
+  cleanUp(() => way.close());
   await replica.cli("REPLICAOF", "127.0.0.1", way.port);
   const says = async (node: ServerNode, words: string) =>
     String(await node.cli("INFO", "replication")).includes(words);
   await waitFor(() => says(replica, "master_link_status:up"), { what: "the replica has its master's data" });
   const sentinel = await startSentinel("locks", master);
-  cleanups.push(() => sentinel.stop());
+  cleanUp(() => sentinel.stop());
   await waitFor(() => says(master, "connected_slaves:1"), { what: "the master knows its replica" });
   return {
     cluster,
@@ -55,7 +53,7 @@ async function site(): Promise<Site> {
         nodeTimeoutMs: 400,
         ...options,
       });
-      cleanups.push(() => locker.close());
+      cleanUp(() => locker.close());
       await locker.init();
       await locker.ready();
       return locker;

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 
 import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import {
   ConfigError,
@@ -18,7 +18,8 @@ import {
   type QuorumOptions,
   QuorumUnreachableError,
 } from "../../src/index.ts";
-import { type Cluster, type ClusterOptions, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { afterEachTest, serversFor } from "../harness/clean-up.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
 import { failure } from "../harness/failure.ts";
 import {
   clientPauseWrite,
@@ -39,26 +40,18 @@ import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 const TTL_MS = 1_500;
 const KEY = "fault";
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function servers(size: number, options?: ClusterOptions): Promise<Cluster> {
-  const cluster = await startCluster(size, options);
-  cleanups.push(() => cluster.stop());
-  return cluster;
-}
+const cleanUp = afterEachTest();
+const servers = serversFor(cleanUp);
 
 async function proxies(cluster: Cluster): Promise<Proxy[]> {
   const all = await proxied(cluster);
-  cleanups.push(() => Promise.all(all.map((proxy) => proxy.close())));
+  cleanUp(() => Promise.all(all.map((proxy) => proxy.close())));
   return all;
 }
 
 function client(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Locker {
   const locker = createLocker({ mode: "quorum", nodes, ttlMs: TTL_MS, ...more });
-  cleanups.push(() => locker.close());
+  cleanUp(() => locker.close());
   return locker;
 }
 
@@ -252,7 +245,7 @@ describe("nodes that lose their memory", () => {
   test("trust: votes at once after a restart, with a larger fence all the same", async () => {
     const cluster = await servers(1);
     const locker = createLocker({ mode: "single", nodes: [cluster.urls[0] ?? ""], ttlMs: TTL_MS });
-    cleanups.push(() => locker.close());
+    cleanUp(() => locker.close());
     const lease = await locker.acquire(KEY);
     await cluster.nodes[0]?.restartEmpty();
     const next = await locker.acquire(KEY, { waitMs: 5_000 });
@@ -358,7 +351,7 @@ describe("clients handed in", () => {
       const clients = cluster.nodes.map(
         ({ port }) => new Client({ port, host: "127.0.0.1", keyPrefix: "app:", db: 1 }),
       );
-      cleanups.push(async () => clients.forEach((each) => each.disconnect()));
+      cleanUp(async () => clients.forEach((each) => each.disconnect()));
       const locker = await pioneer(clients);
       const lease = await locker.acquire(KEY);
       expect(await clients[0]?.get(KEY)).toBe(lease.holder);

@@ -6,9 +6,10 @@ import { promisify } from "node:util";
 
 import { Redis } from "ioredis";
 import { Redis as Redis5 } from "ioredis5";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
-import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import { afterEachTest, serversFor } from "../harness/clean-up.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
 import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 import Redlock, {
   ExecutionError,
@@ -31,16 +32,8 @@ type TheirRedlock = new (
 const require = createRequire(import.meta.url);
 const Theirs = (require("redlock") as { default: TheirRedlock }).default;
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function servers(size: number): Promise<Cluster> {
-  const cluster = await startCluster(size);
-  cleanups.push(() => cluster.stop());
-  return cluster;
-}
+const cleanUp = afterEachTest();
+const servers = serversFor(cleanUp);
 
 /** In the major version of ioredis that redlock was written for, unless told otherwise. */
 function clientsOf<C extends { disconnect(): void; on(event: "error", heard: () => void): unknown }>(
@@ -49,13 +42,13 @@ function clientsOf<C extends { disconnect(): void; on(event: "error", heard: () 
 ): C[] {
   const clients = cluster.urls.map((url) => new Client(url));
   for (const client of clients) client.on("error", () => {});
-  cleanups.push(() => clients.forEach((client) => client.disconnect()));
+  cleanUp(() => clients.forEach((client) => client.disconnect()));
   return clients;
 }
 
 function ours(cluster: Cluster, settings?: ConstructorParameters<typeof Redlock>[1]): Redlock {
   const redlock = new Redlock(clientsOf(cluster, Redis5), settings);
-  cleanups.push(() => redlock.quit().catch(() => {}));
+  cleanUp(() => redlock.quit().catch(() => {}));
   return redlock;
 }
 

@@ -9,11 +9,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { Redis } from "ioredis";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
 import { createLocker, type LockerOptions, QuorumUnreachableError } from "../../src/index.ts";
+import { afterEachTest, serversFor } from "../harness/clean-up.ts";
 import { clientTls, tlsArguments } from "../harness/certificates.ts";
-import { type Cluster, type ClusterOptions, startCluster } from "../../src/chaos/servers/cluster.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
 import { failure } from "../harness/failure.ts";
 import type { LeaseState } from "../harness/lock-client.ts";
 import { clockShimEnv, clockShimUnavailable, NodeClock } from "../../src/chaos/servers/node-clock.ts";
@@ -26,20 +27,12 @@ import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 const TTL_MS = 1_500;
 const KEY = "wild";
 
-const cleanups: (() => Promise<unknown> | void)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function servers(size: number, options?: ClusterOptions): Promise<Cluster> {
-  const cluster = await startCluster(size, options);
-  cleanups.push(() => cluster.stop());
-  return cluster;
-}
+const cleanUp = afterEachTest();
+const servers = serversFor(cleanUp);
 
 async function pioneer(options: LockerOptions) {
   const locker = createLocker({ ttlMs: TTL_MS, ...options });
-  cleanups.push(() => locker.close());
+  cleanUp(() => locker.close());
   await locker.init();
   await locker.ready();
   return locker;
@@ -51,7 +44,7 @@ describe("TLS with client certificates", () => {
     for (const port of ports) await servers(1, { args: tlsArguments(port) });
     const tls = clientTls();
     const theirs = new Redis(ports[2] ?? 0, "127.0.0.1", { tls, lazyConnect: true });
-    cleanups.push(() => theirs.disconnect());
+    cleanUp(() => theirs.disconnect());
     const locker = await pioneer({
       mode: "quorum",
       nodes: [
@@ -69,7 +62,7 @@ describe("TLS with client certificates", () => {
     const port = await freePort();
     await servers(1, { args: tlsArguments(port) });
     const locker = createLocker({ mode: "single", nodes: [`rediss://127.0.0.1:${port}`], ttlMs: TTL_MS });
-    cleanups.push(() => locker.close());
+    cleanUp(() => locker.close());
     const error = await failure(locker.acquire(KEY, { waitMs: 300 }));
     expect(error).toBeInstanceOf(QuorumUnreachableError);
     expect(error.nodes?.[0]?.detail).toMatch(/certificate|SSL|TLS/i);
@@ -89,7 +82,7 @@ describe("a master behind a Sentinel", () => {
       },
     );
     const sentinel = await startSentinel("locks", master);
-    cleanups.push(() => sentinel.stop());
+    cleanUp(() => sentinel.stop());
     const locker = await pioneer({
       mode: "single",
       nodes: [{ sentinels: [{ host: "127.0.0.1", port: sentinel.port }], name: "locks" }],
@@ -191,11 +184,11 @@ describe.skipIf(clockShimUnavailable())("a client whose wall clock is stepped", 
   /** A client process with a wall clock of its own. */
   async function holder(cluster: Cluster): Promise<{ client: ClientProcess; clock: NodeClock }> {
     const clock = new NodeClock(join(mkdtempSync(join(tmpdir(), "holdfast-clock-")), randomUUID()));
-    cleanups.push(() => clock.close());
+    cleanUp(() => clock.close());
     const script = fileURLToPath(new URL("../../build/test/harness/lock-client.js", import.meta.url));
     const options = { mode: "quorum", nodes: cluster.urls, ttlMs: TTL_MS };
     const client = spawnClient(script, [JSON.stringify(options)], clockShimEnv(clock.controlFile));
-    cleanups.push(() => client.kill());
+    cleanUp(() => client.kill());
     await client.call("ready");
     return { client, clock };
   }

@@ -1,25 +1,23 @@
 /** Keys on several quorums: each on its own, none in the way of another, and what it takes to change the set (docs/scaling.md). */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 
+import { afterEachTest } from "../harness/clean-up.ts";
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { createLocker, type Lease, type Locker, QuorumUnreachableError } from "../../src/index.ts";
 import { failure } from "../harness/failure.ts";
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanUp = afterEachTest();
 
 async function fleets<N extends string>(...names: N[]): Promise<Record<N, Cluster>> {
   const entries = await Promise.all(names.map(async (name) => [name, await startCluster(3)] as const));
-  for (const [, cluster] of entries) cleanups.push(() => cluster.stop());
+  for (const [, cluster] of entries) cleanUp(() => cluster.stop());
   return Object.fromEntries(entries) as Record<N, Cluster>;
 }
 
 async function client(shards: Readonly<Record<string, Cluster>>): Promise<Locker> {
   const urls = Object.fromEntries(Object.entries(shards).map(([name, { urls }]) => [name, urls]));
   const locker = createLocker({ mode: "quorum", shards: urls, ttlMs: 2_000 });
-  cleanups.push(() => locker.close());
+  cleanUp(() => locker.close());
   await locker.init();
   await locker.ready();
   return locker;

@@ -1,6 +1,6 @@
 /** Waiting on real servers: what the nodes keep of those who wait, who is told of a release, and waiting for those who tell nobody. */
 import { Redis } from "ioredis";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 
 import {
   createLocker,
@@ -9,23 +9,16 @@ import {
   type Locker,
   type QuorumOptions,
 } from "../../src/index.ts";
+import { afterEachTest, serversFor } from "../harness/clean-up.ts";
 import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
-import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function servers(size = 3): Promise<Cluster> {
-  const cluster = await startCluster(size);
-  cleanups.push(() => cluster.stop());
-  return cluster;
-}
+const cleanUp = afterEachTest();
+const servers = serversFor(cleanUp);
 
 async function client(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Promise<Locker> {
   const locker = createLocker({ mode: "quorum", nodes, ttlMs: 2_000, ...more });
-  cleanups.push(() => locker.close());
+  cleanUp(() => locker.close());
   await locker.init();
   await locker.ready();
   return locker;
@@ -33,7 +26,7 @@ async function client(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions
 
 function redisOf(cluster: Cluster, options: object = {}): Redis[] {
   const clients = cluster.nodes.map(({ port }) => new Redis({ port, host: "127.0.0.1", ...options }));
-  cleanups.push(async () => clients.forEach((redis) => redis.disconnect()));
+  cleanUp(async () => clients.forEach((redis) => redis.disconnect()));
   return clients;
 }
 
@@ -57,7 +50,7 @@ async function published(cluster: Cluster): Promise<number> {
 }
 
 test("whoever waits listens on one connection a node and is told; afterwards nothing is left of it", async () => {
-  const cluster = await servers();
+  const cluster = await servers(3);
   const holder = await client(cluster.urls);
   const events: HoldfastEvent[] = [];
   const waiter = await client(cluster.urls, { observer: (event) => events.push(event) });
@@ -102,7 +95,7 @@ test("a client whose keys are prefixed is told all the same", async () => {
 });
 
 test("a lock of another library, of whose release nobody tells, is asked for as the retry strategy says", async () => {
-  const cluster = await servers();
+  const cluster = await servers(3);
   const locker = await client(cluster.urls, { retry: fixedRetry(30) });
   const redis = redisOf(cluster);
   await Promise.all(redis.map((node) => node.set("k", "a value without a mark", "PX", 60_000)));
@@ -117,7 +110,7 @@ test("a lock of another library, of whose release nobody tells, is asked for as 
 });
 
 test("nodes that let nobody listen make waiting slower, and nothing else", async () => {
-  const cluster = await servers();
+  const cluster = await servers(3);
   await Promise.all(cluster.nodes.map((node) => node.cli("ACL", "SETUSER", "default", "resetchannels")));
   const events: HoldfastEvent[] = [];
   const [holder, waiter] = [
@@ -138,7 +131,7 @@ test("nodes that let nobody listen make waiting slower, and nothing else", async
 });
 
 test("notices for somebody who does not wait change nothing", async () => {
-  const cluster = await servers();
+  const cluster = await servers(3);
   const [holder, waiter] = [await client(cluster.urls), await client(cluster.urls)];
   const lease = await holder.acquire("k", { autoExtend: true });
   const waiting = waiter.acquire("k", { waitMs: 20_000 });

@@ -23,3 +23,12 @@ export function facts(values: Readonly<Record<string, string>>): Markup {
     entries.map(([name, value]) => tag("div", {}, tag("dt", {}, name), tag("dd", {}, value))),
   );
 }
+
+/** What is wider than the page moves sideways by itself, with the keyboard too. */
+export function sideways(content: Markup): Markup {
+  return tag("div", { class: "scroll", tabindex: 0 }, content);
+}
+
+export function wideTable(headings: readonly Markup[], rows: readonly Markup[]): Markup {
+  return sideways(tag("table", {}, tag("thead", {}, tag("tr", {}, headings)), tag("tbody", {}, rows)));
+}

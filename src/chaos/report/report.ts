@@ -5,7 +5,7 @@
 import type { FinishedScenario, ScenarioResult } from "../result.ts";
 import { legend } from "./legend.ts";
 import { type Content, type Markup, tag } from "./markup.ts";
-import { facts, pageOf } from "./page.ts";
+import { facts, pageOf, sideways, wideTable } from "./page.ts";
 import { plotsOf } from "./plots.ts";
 import { eventsOf } from "./spans.ts";
 import { STYLE } from "./style.ts";
@@ -62,23 +62,9 @@ function summary(results: readonly ScenarioResult[]): Markup {
     "section",
     {},
     tag("h2", {}, "Summary"),
-    tag(
-      "div",
-      { class: "scroll", tabindex: 0 },
-      tag(
-        "table",
-        {},
-        tag(
-          "thead",
-          {},
-          tag(
-            "tr",
-            {},
-            ["scenario", "", ...COLUMNS].map((name) => tag("th", { scope: "col" }, name)),
-          ),
-        ),
-        tag("tbody", {}, results.map(rowOf)),
-      ),
+    wideTable(
+      ["scenario", "", ...COLUMNS].map((name) => tag("th", { scope: "col" }, name)),
+      results.map(rowOf),
     ),
   );
 }
@@ -105,12 +91,7 @@ function anchorOf(name: string): string {
 
 function figures(finished: readonly FinishedScenario[]): Content {
   if (finished.length === 0) return undefined;
-  return tag(
-    "section",
-    {},
-    tag("h2", {}, "Latency, unavailability, margins"),
-    tag("div", { class: "scroll", tabindex: 0 }, plotsOf(finished)),
-  );
+  return tag("section", {}, tag("h2", {}, "Latency, unavailability, margins"), sideways(plotsOf(finished)));
 }
 
 function sectionOf(result: FinishedScenario): Markup {
@@ -121,7 +102,7 @@ function sectionOf(result: FinishedScenario): Markup {
     tag("h2", {}, scenario.name, " ", tag("span", { class: "mark" }, verdict)),
     tag("p", { class: "title" }, scenario.title),
     wrongOf(result),
-    tag("div", { class: "scroll", tabindex: 0 }, timelineOf(result)),
+    sideways(timelineOf(result)),
     tag(
       "details",
       {},
