@@ -16,12 +16,15 @@ import { reachOf } from "./reach.ts";
 import { RedisNode, type RedisNodeEvents } from "./redis-node.ts";
 import { type EncodedRequest, encodeRequest } from "./script-calls.ts";
 
+/** What a node does that lost its memory; see the locker's option. */
+export type RestartGuard = "strict" | "first-use" | "trust";
+
 export interface FleetTerms extends ValidityRules {
   readonly quorum: number;
   readonly ttlMs: number;
   readonly maxTtlMs: number;
   readonly fenceTtlMs: number;
-  readonly restartGuard: "strict" | "first-use" | "trust";
+  readonly restartGuard: RestartGuard;
   readonly allowEviction: boolean;
   readonly waitReplicas: number;
   readonly nodeTimeoutMs: number;

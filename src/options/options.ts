@@ -1,6 +1,7 @@
 /** Options as users write them. Times are in milliseconds; what is left out has the default that is said here. */
 import type { Observer } from "../events.ts";
 import type { NodeInput } from "../node/connection.ts";
+import type { RestartGuard } from "../node/fleet.ts";
 import type { RetryStrategy } from "../wait/retry.ts";
 
 /** What all modes share. Times are in milliseconds. */
@@ -41,9 +42,6 @@ interface CommonOptions {
   /** Hears every event of this locker, see `HoldfastEvent`. */
   readonly observer?: Observer | undefined;
 }
-
-/** See `restartGuard`. */
-export type RestartGuard = "strict" | "first-use" | "trust";
 
 /** What only nodes of Redis need. */
 interface RedisModeOptions extends CommonOptions {

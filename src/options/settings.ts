@@ -7,10 +7,11 @@ import { hostname } from "node:os";
 import { validityMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "../errors.ts";
 import type { Observer } from "../events.ts";
+import type { RestartGuard } from "../node/fleet.ts";
 import { MARKER_KEY } from "../node/redis-scripts.ts";
 import type { NodeInput } from "../node/connection.ts";
 import { type RetryFunction, retrying } from "../wait/retry.ts";
-import type { LockerOptions, RestartGuard } from "./options.ts";
+import type { LockerOptions } from "./options.ts";
 
 /** Nodes that decide together, and on nothing with those of other shards. */
 export interface ShardSettings {
