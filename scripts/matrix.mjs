@@ -1,8 +1,9 @@
-// `npm run matrix`: the unit and contract tests on several versions of Node, ioredis and the server, and a table of what passed. A version
-// of Node comes from the npm registry (`npx node@22`); a server is run where its binary is at hand. Nothing is installed for good.
+// `npm run matrix`: the tests on several versions of Node, ioredis and the server, and a table of what passed: the unit tests on every Node,
+// the contract suite on every combination. A version of Node comes from the npm registry (`npx node@22`); a server is run where its binary is
+// at hand. Nothing is installed for good.
 //
 //   --node 20,22,24     --ioredis 5,6     --server redis-server,valkey-server (names on PATH, or paths)
-//   --all               every test instead
+//   --all               every test on every combination instead
 
 import { spawnSync } from "node:child_process";
 import process from "node:process";
@@ -17,45 +18,72 @@ const { values } = parseArgs({
   },
 });
 
-/** @typedef {{ node: string, ioredis: string, server: string, outcome: string }} Row */
+const WIDTHS = [6, 9, 24, 12];
 
 main();
 
 function main() {
-  /** @type {Row[]} */
-  const rows = [];
-  for (const node of values.node.split(","))
+  const servers = values.server.split(",").map((name) => ({ name, version: versionOf(name) }));
+  const outcomes = [];
+  print(["node", "ioredis", "server", "tests", "outcome"]);
+  for (const node of values.node.split(",")) {
+    if (!values.all) outcomes.push(print([node, "6", "none", "unit", outcomeOf(node, ["unit"], {})]));
     for (const ioredis of values.ioredis.split(","))
-      for (const server of values.server.split(",")) {
-        const row = { node, ioredis, server, outcome: outcomeOf(node, ioredis, server) };
-        rows.push(row);
-        console.log(`node ${node.padEnd(4)} ioredis ${ioredis}  ${server.padEnd(16)} ${row.outcome}`);
+      for (const { name, version } of servers) {
+        const env = { HOLDFAST_REDIS_SERVER: pathOf(name), HOLDFAST_TEST_IOREDIS: ioredis };
+        const outcome =
+          version === undefined
+            ? "not run: no such server here"
+            : outcomeOf(node, values.all ? [] : ["contract"], env);
+        outcomes.push(print([node, ioredis, version ?? name, values.all ? "all" : "contract", outcome]));
       }
-  if (rows.some(({ outcome }) => outcome.startsWith("FAILED"))) process.exitCode = 1;
-  if (rows.every(({ outcome }) => outcome.startsWith("not run"))) process.exitCode = 1;
+  }
+  if (outcomes.some((outcome) => outcome.startsWith("FAILED"))) process.exitCode = 1;
+  if (outcomes.every((outcome) => outcome.startsWith("not run"))) process.exitCode = 1;
+}
+
+/**
+ * @param {string[]} cells
+ * @returns {string} the last of them
+ */
+function print(cells) {
+  console.log(cells.map((cell, index) => cell.padEnd(WIDTHS[index] ?? 0)).join(""));
+  return cells.at(-1) ?? "";
 }
 
 /**
  * @param {string} node
- * @param {string} ioredis
- * @param {string} server
+ * @param {string[]} projects
+ * @param {Record<string, string>} env
  */
-function outcomeOf(node, ioredis, server) {
-  const version = spawnSync(server, ["--version"], { encoding: "utf8" });
-  if (version.status !== 0) return "not run: no such server here";
-  const projects = values.all ? [] : ["--project", "unit", "--project", "contract"];
-  const vitest = ["node_modules/vitest/vitest.mjs", "run", ...projects];
+function outcomeOf(node, projects, env) {
+  const vitest = [
+    "node_modules/vitest/vitest.mjs",
+    "run",
+    ...projects.flatMap((project) => ["--project", project]),
+  ];
   const isOwn = process.versions.node.split(".")[0] === node;
   const [command, args] = isOwn ? [process.execPath, vitest] : ["npx", ["--yes", `node@${node}`, ...vitest]];
   const { status, stdout, error } = spawnSync(command, args, {
     encoding: "utf8",
-    env: { ...process.env, HOLDFAST_REDIS_SERVER: pathOf(server), HOLDFAST_TEST_IOREDIS: ioredis },
+    env: { ...process.env, ...env },
     maxBuffer: 1 << 26,
   });
   if (error !== undefined) return `FAILED: ${error.message}`;
   const tests = /tests: (.*)/.exec(stdout)?.[1] ?? "no tests ran";
   const failed = [...stdout.matchAll(/FAIL.*/g)].map(([line]) => line.trim()).slice(0, 3);
   return status === 0 ? `passed: ${tests}` : `FAILED: ${tests} ${failed.join("; ")}`;
+}
+
+/**
+ * "Valkey 8.1.1"; undefined where there is no such server.
+ *
+ * @param {string} server
+ */
+function versionOf(server) {
+  const { status, stdout } = spawnSync(server, ["--version"], { encoding: "utf8" });
+  const [, product = server, version = ""] = /^(\w+) server v=(\S+)/i.exec(stdout ?? "") ?? [];
+  return status === 0 ? `${product} ${version}` : undefined;
 }
 
 /** @param {string} server */
