@@ -322,7 +322,7 @@ export class Lease implements AsyncDisposable {
     this.#events.emit(() => ({ type: "lost", ...this.#who(), cause, marginMs }));
     this.#controller?.abort(error);
     this.#terms.lost();
-    if (cause !== "closed") this.#terms.ended(this);
+    this.#terms.ended(this);
   }
 
   #validUntil(): Instant {

@@ -123,7 +123,8 @@ class Pursuit<G extends Granted, D extends Denied> {
       ear?.forget();
       outcome = await this.#attempt();
     }
-    signal?.throwIfAborted();
+    // Not over a grant: whoever hands it out gives it back.
+    if (outcome === undefined) signal?.throwIfAborted();
     return { attempts: this.#attempts, outcome: outcome ?? this.#told() };
   }
 

@@ -92,6 +92,8 @@ export class Place<J, G> {
   isCalled: boolean = false;
   #handed: { readonly handed: G } | undefined;
   #hasLeft = false;
+  /** Its turn has come or has been given up: what was decided then is on its way to who waits. */
+  #isDecided = false;
   #latch: Latch | undefined;
 
   /** @internal See `Turnstile.join`. */
@@ -112,6 +114,7 @@ export class Place<J, G> {
     if (this.isFirst) return "first";
     this.#latch = new Latch(clock, Math.max(0, deadline - clock.now()));
     await settledOrAborted(this.#latch, signal === undefined ? [closing] : [signal, closing]);
+    this.#isDecided = true;
     if (this.#handed !== undefined) return this.#handed;
     signal?.throwIfAborted();
     return this.isCalled && !closing.aborted ? "first" : "late";
@@ -129,7 +132,7 @@ export class Place<J, G> {
 
   /** Gives it what it waits for; false where it has left meanwhile. */
   hand(granted: G): boolean {
-    if (this.#hasLeft || this.isCalled) return false;
+    if (this.#hasLeft || this.#isDecided || this.isCalled) return false;
     this.#handed = { handed: granted };
     this.#latch?.settle();
     return true;

@@ -321,7 +321,7 @@ describe.skipIf(why !== undefined).each(SETTINGS)(
       const closed = expect(last).rejects.toThrow(LockerClosedError);
       await locker.close();
       await closed;
-      expect(lease.isHeld()).toBe(false);
+      expect([lease.isHeld(), locker.leases()]).toEqual([false, []]);
       const codes = ["ACQUIRE_TIMEOUT", "CONTENDED", "QUEUE_FULL", "ABORTED", "LOCKER_CLOSED"];
       expect(told).toEqual(codes);
     });

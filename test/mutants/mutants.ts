@@ -504,4 +504,18 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (tenure.of === this) ",
     replace: "",
   },
+  {
+    name: "a grant that meets its caller's abort is dropped",
+    rule: "C5",
+    file: "src/wait/attempts.ts",
+    find: "    if (outcome === undefined) signal?.throwIfAborted();\n    return",
+    replace: "    signal?.throwIfAborted();\n    return",
+  },
+  {
+    name: "a lock is handed to somebody who has just given up",
+    rule: "X2",
+    file: "src/wait/turnstile.ts",
+    find: "this.#hasLeft || this.#isDecided || this.isCalled",
+    replace: "this.#hasLeft || this.isCalled",
+  },
 ];

@@ -1,0 +1,81 @@
+/** Whoever gives up at the very moment of a grant leaves no lock behind: at every step between the answer and the lease. */
+import { expect, test } from "vitest";
+
+import { createLocker, type Lease } from "../../../src/index.ts";
+
+async function steps(count: number): Promise<void> {
+  for (let step = 0; step < count; step++) await Promise.resolve();
+}
+
+test("the quicker of two wins, and the other is given up", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  let wins = 0;
+  for (let late = 0; late < 40; late++) {
+    const giveUp = new AbortController();
+    const [one, other] = [`one:${late}`, `other:${late}`];
+    const first = locker.acquire(one);
+    const second: Promise<Lease | undefined> = locker
+      .acquire(other, { signal: giveUp.signal })
+      .catch(() => undefined);
+    await steps(late);
+    giveUp.abort();
+    const lease = await second;
+    if (lease !== undefined) wins++;
+    await (await first).release();
+    await lease?.release();
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    for (const key of [one, other])
+      expect((await locker.inspect(key)).holder, `${late}: ${key}`).toBeUndefined();
+  }
+  // Both outcomes are reached, or the story says nothing.
+  expect(wins).toBeGreaterThan(0);
+  expect(wins).toBeLessThan(40);
+});
+
+test("handed on to somebody who gives up meanwhile", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  let wins = 0;
+  for (let late = 0; late < 60; late++) {
+    const giveUp = new AbortController();
+    const key = `handed:${late}`;
+    const first = await locker.acquire(key);
+    const second: Promise<Lease | undefined> = locker
+      .acquire(key, { signal: giveUp.signal })
+      .catch(() => undefined);
+    await steps(50);
+    const released = first.release();
+    await steps(late);
+    giveUp.abort();
+    const lease = await second;
+    if (lease !== undefined) wins++;
+    await released;
+    await lease?.release();
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    expect((await locker.inspect(key)).holder, `${late}`).toBeUndefined();
+  }
+  expect(wins).toBeGreaterThan(0);
+  expect(wins).toBeLessThan(60);
+});
+
+test("closed at any step of an acquire, a hand-over, an extension or a release", async () => {
+  await using other = createLocker({ mode: "memory" });
+  for (let late = 0; late < 60; late++) {
+    const locker = createLocker({ mode: "memory" });
+    const keys = ["acquired", "handed", "extended", "released"].map((name) => `${name}:${late}`);
+    const [acquired = "", handed = "", extended = "", released = ""] = keys;
+    const [lease, waitedFor, done] = await Promise.all(
+      [extended, handed, released].map((key) => locker.acquire(key)),
+    );
+    const calls = [
+      locker.acquire(acquired),
+      locker.acquire(handed),
+      waitedFor?.release(),
+      lease?.extend(),
+      done?.release(),
+    ].map((call) => call?.catch(() => {}));
+    await steps(late);
+    await locker.close();
+    await Promise.all(calls);
+    for (const key of keys) expect((await other.inspect(key)).holder, `${late}: ${key}`).toBeUndefined();
+  }
+});
