@@ -64,14 +64,14 @@ function outcomeOf(node, projects, env) {
   ];
   const isOwn = process.versions.node.split(".")[0] === node;
   const [command, args] = isOwn ? [process.execPath, vitest] : ["npx", ["--yes", `node@${node}`, ...vitest]];
-  const { status, stdout, error } = spawnSync(command, args, {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
     encoding: "utf8",
     env: { ...process.env, ...env },
     maxBuffer: 1 << 26,
   });
   if (error !== undefined) return `FAILED: ${error.message}`;
   const tests = /tests: (.*)/.exec(stdout)?.[1] ?? "no tests ran";
-  const failed = [...stdout.matchAll(/FAIL.*/g)].map(([line]) => line.trim()).slice(0, 3);
+  const failed = [...stderr.matchAll(/FAIL.*/g)].map(([line]) => line.trim()).slice(0, 3);
   return status === 0 ? `passed: ${tests}` : `FAILED: ${tests} ${failed.join("; ")}`;
 }
 
