@@ -10,6 +10,7 @@ import {
   AcquireTimeoutError,
   createLocker,
   type HoldfastEvent,
+  type Lease,
   LeaseLostError,
   type Locker,
   LockerClosedError,
@@ -65,6 +66,16 @@ function documentedRights(): string[] {
 
 function quorum(name: string, servers: number, dead: number): Setting {
   return { name, servers, dead, options: (nodes) => ({ mode: "quorum", nodes, ttlMs: TTL_MS }) };
+}
+
+/**
+ * Until just before its validity ends, by a timer like any other: on a machine that is too busy for timers both are late, but what was due
+ * before it has come before it.
+ */
+async function validityAllButOver(lease: Lease): Promise<void> {
+  const { signal } = lease;
+  expect(signal.aborted).toBe(false);
+  await sleep(lease.remainingMs() - 5);
 }
 
 /** `npm run test:docker` runs this on servers in containers. */
@@ -202,8 +213,7 @@ describe.skipIf(why !== undefined).each(SETTINGS)(
       const events: HoldfastEvent[] = [];
       const locker = await client({ observer: (event) => events.push(event) });
       const lease = await locker.acquire(key);
-      await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
-      expect(lease.remainingMs()).toBeGreaterThan(0);
+      await validityAllButOver(lease);
       expect(lease.signal.reason).toBeInstanceOf(LeaseLostError);
       expect(() => lease.assertHeld()).toThrow(LeaseLostError);
       await expect(lease.extend()).rejects.toBe(lease.signal.reason);
@@ -217,9 +227,8 @@ describe.skipIf(why !== undefined).each(SETTINGS)(
     test("ends at maxHoldMs, whatever is extended", async () => {
       const locker = await client();
       const lease = await locker.acquire(key, { autoExtend: true, maxHoldMs: 700 });
-      await new Promise((resolve) => lease.signal.addEventListener("abort", resolve));
+      await validityAllButOver(lease);
       expect(lease.signal.reason).toMatchObject({ lossCause: "max-hold" });
-      expect(lease.remainingMs()).toBeGreaterThan(0);
     });
 
     test("gives up with the signal's reason while it waits, and leaves nothing behind", async () => {
