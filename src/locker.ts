@@ -166,7 +166,7 @@ export class Locker implements AsyncDisposable, Locks {
     const { keys, holder, fence, proposal, ttlMs } = checkToken(token);
     const given = checkShape(options);
     const owner = holder.includes("#") ? ownerOf(holder) : given.owner;
-    const job = jobOf(keys, { ttlMs, ...given, owner }, ATTEMPT, this.#settings);
+    const job = jobOf(keys, { ...given, ttlMs: given.ttlMs ?? ttlMs, owner }, ATTEMPT, this.#settings);
     const began = this.#clock.glance();
     const shard = this.#shardFor(job);
     if (!shard.isOpen) await this.#openedFor(job, shard, began);
