@@ -63,19 +63,20 @@ test("closed at any step of an acquire, a hand-over, an extension or a release",
     const locker = createLocker({ mode: "memory" });
     const keys = ["acquired", "handed", "extended", "released"].map((name) => `${name}:${late}`);
     const [acquired = "", handed = "", extended = "", released = ""] = keys;
-    const [lease, waitedFor, done] = await Promise.all(
-      [extended, handed, released].map((key) => locker.acquire(key)),
-    );
-    const calls = [
+    const lease = await locker.acquire(extended);
+    const waitedFor = await locker.acquire(handed);
+    const done = await locker.acquire(released);
+    const calls: Promise<unknown>[] = [
       locker.acquire(acquired),
       locker.acquire(handed),
-      waitedFor?.release(),
-      lease?.extend(),
-      done?.release(),
-    ].map((call) => call?.catch(() => {}));
+      waitedFor.release(),
+      lease.extend(),
+      done.release(),
+    ];
+    const settled = Promise.allSettled(calls);
     await steps(late);
     await locker.close();
-    await Promise.all(calls);
+    await settled;
     for (const key of keys) expect((await other.inspect(key)).holder, `${late}: ${key}`).toBeUndefined();
   }
 });
