@@ -108,7 +108,7 @@ export class Album {
       `${passed} passed, ${failed} failed${notRun > 0 ? `, ${notRun} not run` : ""}; ${sums.minutes.toFixed(1)} min of scenarios`,
       `leases ${sums.leases} of ${sums.acquires} acquires, ${sums.extensions} extensions, ${sums.losses} losses`,
       `overlap ${sums.overlapMs.toFixed(1)} ms${among(sums.overlaps)}`,
-      `writes ${sums.writes}, ${sums.staleWrites} of them with an old fence, ${sums.staleWritesRefused} refused; ${sums.lostUpdates} unfenced updates lost`,
+      `writes ${sums.writes}, ${sums.staleWrites} of them after a larger fence was granted: ${sums.staleWritesRefused} refused, ${sums.staleWrites - sums.staleWritesRefused} before it was used; ${sums.lostUpdates} unfenced updates lost`,
       `least margin of a loss signal ${sums.leastSignalMarginMs?.toFixed(1) ?? "–"} ms, worst unavailability ${seconds(sums.worstUnavailableMs)}, longest recovery after healing ${seconds(sums.longestRecoveryMs)}`,
       `${count} faults: ${faults.map(([fault, times]) => `${fault} ${times}`).join(", ")}`,
     ];
