@@ -71,3 +71,12 @@ async function knows(port: number, name: string): Promise<boolean> {
     redis.disconnect();
   }
 }
+
+/**
+ * Whether the server says this of its replication. A Sentinel that promotes a server ends all its connections, the one of this question
+ * too: then it says nothing.
+ */
+export async function replicates(node: ServerNode, words: string): Promise<boolean> {
+  const info = await node.cli("INFO", "replication").catch(() => "");
+  return String(info).includes(words);
+}

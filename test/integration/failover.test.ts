@@ -8,7 +8,7 @@ import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import type { ServerNode } from "../../src/chaos/servers/server-node.ts";
 import { createLocker, type Locker, QuorumUnreachableError, type SingleOptions } from "../../src/index.ts";
 import { failure } from "../harness/failure.ts";
-import { startSentinel } from "../harness/sentinel.ts";
+import { replicates, startSentinel } from "../harness/sentinel.ts";
 
 const TTL_MS = 20_000;
 
@@ -33,12 +33,12 @@ async function site(): Promise<Site> {
   const way = await startProxy(master.port);
   cleanUp(() => way.close());
   await replica.cli("REPLICAOF", "127.0.0.1", way.port);
-  const says = async (node: ServerNode, words: string) =>
-    String(await node.cli("INFO", "replication")).includes(words);
-  await waitFor(() => says(replica, "master_link_status:up"), { what: "the replica has its master's data" });
+  await waitFor(() => replicates(replica, "master_link_status:up"), {
+    what: "the replica has its master's data",
+  });
   const sentinel = await startSentinel("locks", master);
   cleanUp(() => sentinel.stop());
-  await waitFor(() => says(master, "connected_slaves:1"), { what: "the master knows its replica" });
+  await waitFor(() => replicates(master, "connected_slaves:1"), { what: "the master knows its replica" });
   return {
     cluster,
     master,
@@ -60,7 +60,7 @@ async function site(): Promise<Site> {
     },
     async failOver() {
       await master.kill();
-      await waitFor(() => says(replica, "role:master"), {
+      await waitFor(() => replicates(replica, "role:master"), {
         what: "the replica is promoted",
         timeoutMs: 20_000,
       });

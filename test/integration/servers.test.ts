@@ -20,7 +20,7 @@ import type { LeaseState } from "../harness/lock-client.ts";
 import { clockShimEnv, clockShimUnavailable, NodeClock } from "../../src/chaos/servers/node-clock.ts";
 import { freePort } from "../../src/chaos/machine/ports.ts";
 import { type ClientProcess, spawnClient } from "../../src/chaos/machine/processes.ts";
-import { startSentinel } from "../harness/sentinel.ts";
+import { replicates, startSentinel } from "../harness/sentinel.ts";
 import type { ServerNode } from "../../src/chaos/servers/server-node.ts";
 import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
 
@@ -75,12 +75,9 @@ describe("a master behind a Sentinel", () => {
     const [master, replica] = cluster.nodes;
     if (master === undefined || replica === undefined) throw new Error("two servers were asked for");
     await replica.cli("REPLICAOF", "127.0.0.1", master.port);
-    await waitFor(
-      async () => String(await replica.cli("INFO", "replication")).includes("master_link_status:up"),
-      {
-        what: "the replica has its master's data",
-      },
-    );
+    await waitFor(() => replicates(replica, "master_link_status:up"), {
+      what: "the replica has its master's data",
+    });
     const sentinel = await startSentinel("locks", master);
     cleanUp(() => sentinel.stop());
     const locker = await pioneer({
@@ -94,7 +91,7 @@ describe("a master behind a Sentinel", () => {
       what: "the sentinel knows the replica",
     });
     await master.kill();
-    await waitFor(async () => String(await replica.cli("INFO", "replication")).includes("role:master"), {
+    await waitFor(() => replicates(replica, "role:master"), {
       what: "the replica was promoted",
       timeoutMs: 20_000,
     });
