@@ -5,7 +5,15 @@ import { validityMs } from "./clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "./errors.ts";
 import type { LeaseToken } from "./lease/lease.ts";
 import type { AcquireOptions } from "./options/options.ts";
-import { checkKeys, checkOwner, checkTtl, type Settings } from "./options/settings.ts";
+import {
+  checkKeys,
+  checkOwner,
+  checkTtl,
+  flag,
+  namedOptions,
+  number,
+  type Settings,
+} from "./options/settings.ts";
 import { type RetryFunction, retrying } from "./wait/retry.ts";
 
 /** One call of acquire, checked. */
@@ -47,9 +55,9 @@ export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: S
     owner: options.owner === undefined ? settings.owner : checkOwner(options.owner),
     ttlMs,
     minValidityMs: minValidityOf(options, ttlMs, kind, settings),
-    waitMs: atLeast("waitMs", options.waitMs ?? settings.waitMs, 0),
+    waitMs: number("waitMs", options.waitMs, settings.waitMs, 0, Infinity),
     autoExtend: options.autoExtend ?? kind.autoExtend,
-    maxHoldMs: atLeast("maxHoldMs", options.maxHoldMs ?? Infinity, 1),
+    maxHoldMs: number("maxHoldMs", options.maxHoldMs, Infinity, 1, Infinity),
     once: kind.once,
     signal: options.signal,
     retry: (options.retry === undefined ? settings.retry : retrying(options.retry))?.(),
@@ -80,21 +88,11 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof AcquireOptions>([
 ]);
 
 export function checkShape(given: unknown): AcquireOptions {
-  if (typeof given !== "object" || given === null)
-    throw new ConfigError(`options must be an object, got ${shown(given)}`);
-  for (const name in given)
-    if (!OPTION_NAMES.has(name))
-      throw new ConfigError(`unknown option ${shown(name)}; known are ${[...OPTION_NAMES].join(", ")}`);
-  const options: AcquireOptions = given;
-  checkFlag("autoExtend", options.autoExtend);
-  checkFlag("reentrant", options.reentrant);
+  const options: AcquireOptions = namedOptions(given, OPTION_NAMES);
+  flag("autoExtend", options.autoExtend, false);
+  flag("reentrant", options.reentrant, false);
   checkSignal(options.signal);
   return options;
-}
-
-function checkFlag(option: string, value: unknown): void {
-  if (value !== undefined && typeof value !== "boolean")
-    throw new ConfigError(`${option} must be true or false, got ${shown(value)}`);
 }
 
 /** Of whatever make: programs under test often have a DOM's instead of Node's. */
@@ -125,20 +123,12 @@ function minValidityOf(
   settings: Settings,
 ): number {
   const mostMs = validityMs(ttlMs, settings);
-  const asked = minValidityMs ?? settings.minValidityMs;
-  if (asked === undefined) return isLong ? Math.min(ttlMs / 2, 0.9 * mostMs) : ttlMs / 10;
-  atLeast("minValidityMs", asked, 0);
-  if (asked > mostMs) {
-    const rule = `be at most what a ttlMs of ${ttlMs} leaves as validity (${mostMs}), or nothing could be granted`;
-    throw new OptionRangeError("minValidityMs", rule, asked);
-  }
-  return asked;
-}
-
-function atLeast(option: string, value: unknown, least: number): number {
-  if (typeof value !== "number" || !(value >= least))
-    throw new OptionRangeError(option, `be a number of at least ${least}`, value);
-  return value;
+  const given = minValidityMs ?? settings.minValidityMs;
+  if (given === undefined) return isLong ? Math.min(ttlMs / 2, 0.9 * mostMs) : ttlMs / 10;
+  const asked = number("minValidityMs", given, 0, 0, Infinity);
+  if (asked <= mostMs) return asked;
+  const rule = `be at most what a ttlMs of ${ttlMs} leaves as validity (${mostMs}), or nothing could be granted`;
+  throw new OptionRangeError("minValidityMs", rule, asked);
 }
 
 /** What another process let go of. */

@@ -160,14 +160,19 @@ function checkKey(key: unknown, prefix: string): void {
   }
 }
 
-function checkShape(options: unknown): Record<string, unknown> {
+/** Options under names that are known; what is not is likely to be misspelt, and would have no effect. */
+export function namedOptions(options: unknown, known: ReadonlySet<string>): Record<string, unknown> {
   if (typeof options !== "object" || options === null)
     throw new ConfigError(`options must be an object, got ${shown(options)}`);
-  const given = options as Record<string, unknown>;
+  for (const name in options)
+    if (!known.has(name))
+      throw new ConfigError(`unknown option ${shown(name)}; known are ${[...known].join(", ")}`);
+  return options as Record<string, unknown>;
+}
+
+function checkShape(options: unknown): Record<string, unknown> {
+  const given = namedOptions(options, OPTION_NAMES);
   oneOf("mode", given["mode"], ["quorum", "single", "memory"]);
-  const unknown = Object.keys(given).find((name) => !OPTION_NAMES.has(name));
-  if (unknown !== undefined)
-    throw new ConfigError(`unknown option ${shown(unknown)}; known are ${[...OPTION_NAMES].join(", ")}`);
   if (given["observer"] !== undefined && typeof given["observer"] !== "function") {
     throw new ConfigError(`observer must be a function, got ${shown(given["observer"])}`);
   }
@@ -233,7 +238,13 @@ function checkNodeTimeout(value: unknown, ttlMs: number): number {
   return timeout;
 }
 
-function number(option: string, value: unknown, fallback: number, least: number, most: number): number {
+export function number(
+  option: string,
+  value: unknown,
+  fallback: number,
+  least: number,
+  most: number,
+): number {
   const chosen = value ?? fallback;
   if (typeof chosen !== "number" || !(chosen >= least && chosen <= most)) {
     throw new OptionRangeError(
@@ -268,7 +279,7 @@ function text(option: string, value: unknown, fallback: string): string {
   return chosen;
 }
 
-function flag(option: string, value: unknown, fallback: boolean): boolean {
+export function flag(option: string, value: unknown, fallback: boolean): boolean {
   const chosen = value ?? fallback;
   if (typeof chosen !== "boolean")
     throw new ConfigError(`${option} must be true or false, got ${shown(value)}`);
