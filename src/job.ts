@@ -6,6 +6,7 @@ import { ConfigError, OptionRangeError, shown } from "./errors.ts";
 import type { LeaseToken } from "./lease/lease.ts";
 import type { AcquireOptions } from "./options/options.ts";
 import {
+  checkKey,
   checkKeys,
   checkOwner,
   checkTtl,
@@ -66,8 +67,7 @@ export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: S
 
 /** One key, as on the nodes. */
 export function nodeKeyOf(key: unknown, settings: Settings): string {
-  if (typeof key !== "string") throw new OptionRangeError("key", "be a non-empty string", key);
-  checkKeys(key, settings.keyPrefix);
+  checkKey(key, settings.keyPrefix);
   return settings.keyPrefix + key;
 }
 

@@ -25,7 +25,7 @@ import { type Locks, type NamedLock, NamedLocks, Workspace } from "./named-lock.
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
 import type { AcquireOptions, LockerOptions } from "./options/options.ts";
-import { resolveOptions, type Settings } from "./options/settings.ts";
+import { checkKey, resolveOptions, type Settings } from "./options/settings.ts";
 import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
 import { Reentry } from "./reentry.ts";
 import { Shard } from "./shard.ts";
@@ -175,7 +175,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /** The lock of this name, to pass around: one instance for a name, as long as somebody has it. Its key is the name. */
   lock(name: string): NamedLock {
-    nodeKeyOf(name, this.#settings);
+    checkKey(name, this.#settings.keyPrefix);
     return this.#named.get(name);
   }
 
@@ -186,7 +186,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /** The same calls for one tenant, with `<name>:` before every key. */
   workspace(name: string): Locks {
-    nodeKeyOf(name, this.#settings);
+    checkKey(name, this.#settings.keyPrefix);
     return new Workspace(this, name);
   }
 

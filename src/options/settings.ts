@@ -146,7 +146,8 @@ export function checkKeys(keys: unknown, prefix: string): readonly string[] {
   return [...new Set(list as readonly string[])];
 }
 
-function checkKey(key: unknown, prefix: string): void {
+/** One key of one lock. */
+export function checkKey(key: unknown, prefix: string): asserts key is string {
   if (typeof key !== "string" || key === "") throw new OptionRangeError("key", "be a non-empty string", key);
   if (Buffer.byteLength(prefix + key) > KEY_BYTES_MAX)
     throw new OptionRangeError("key", `be at most ${KEY_BYTES_MAX} bytes, prefix included`, key);
