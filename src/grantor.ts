@@ -71,7 +71,7 @@ export interface Denial {
   readonly why: RefusalKind;
   /** After this many ms so many nodes' locks will have expired that a quorum can be free; undefined where that is not known. */
   readonly freeInMs: number | undefined;
-  /** A node's typical answering time in this attempt. */
+  /** A node's typical answering time in this attempt, at most `nodeTimeoutMs`. */
   readonly roundTripMs: number;
   /** How many wait for it longer, for all that is known; undefined where nobody would be told of its release. */
   readonly ahead: number | undefined;

@@ -113,7 +113,7 @@ export function remedyOf(fault: Fault): Fault | undefined {
 /** What a scenario's faults and cues ask of a world. */
 export function needsOf({ steps }: Scenario): ReadonlySet<Ability> {
   const needs = new Set<Ability>(steps.map(({ fault }) => factsOf(fault).needs));
-  for (const { once } of steps) if (once !== undefined && "request" in once) needs.add("break connections");
+  for (const { once } of steps) if (once !== undefined && "node" in once) needs.add("break connections");
   return needs;
 }
 

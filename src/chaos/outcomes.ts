@@ -52,6 +52,10 @@ function of<T extends HistoryEvent["type"]>(
   );
 }
 
+function momentOf(step: number, { stepsAt }: Course): number {
+  return stepsAt[step - 1] ?? Infinity;
+}
+
 function notKept(client: string, course: Course): string | undefined {
   const [lost] = of(course, "lost", client);
   if (lost !== undefined) return `${client} should have kept its lease, and lost ${lost.op} (${lost.cause})`;
@@ -68,11 +72,13 @@ function notToldInTime(client: string, course: Course): string | undefined {
 }
 
 function wrongNumberOfLeases(
-  { atLeast = 0, atMost = Infinity, client }: Outcome & { is: "leases" },
+  { atLeast = 0, atMost = Infinity, client, afterStep }: Outcome & { is: "leases" },
   course: Course,
 ): string | undefined {
   const who = client === undefined ? "all clients" : nameOf(client);
-  const count = of(course, "acquired", client === undefined ? undefined : who).length;
+  const from = afterStep === undefined ? -Infinity : momentOf(afterStep, course);
+  const leases = of(course, "acquired", client === undefined ? undefined : who);
+  const count = leases.filter(({ at }) => at > from).length;
   if (count < atLeast) return `${who}: ${count} leases, expected at least ${atLeast}`;
   return count > atMost ? `${who}: ${count} leases, expected at most ${atMost}` : undefined;
 }
@@ -81,7 +87,7 @@ function grantedInSpite(
   { afterStep, forMs }: Outcome & { is: "nothing granted" },
   course: Course,
 ): string | undefined {
-  const from = course.stepsAt[afterStep - 1] ?? Infinity;
+  const from = momentOf(afterStep, course);
   const granted = of(course, "acquired").find(({ at }) => at > from && at < from + forMs);
   return granted === undefined
     ? undefined

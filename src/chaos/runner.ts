@@ -11,7 +11,7 @@ import { lockerOptionsOf } from "./locker-options.ts";
 import { unmet } from "./outcomes.ts";
 import type { FinishedScenario } from "./result.ts";
 import type { Cue, Fault, Scenario, Step } from "./scenario.ts";
-import type { Interception, RequestCue, World } from "./world.ts";
+import type { Interception, WireCue, World } from "./world.ts";
 
 /** Whatever a step waits for comes within this, or will not come. */
 const CUE_MS = 10_000;
@@ -103,18 +103,19 @@ class Run {
 
   async #await(cue: Cue | undefined, place: number): Promise<Interception | undefined> {
     if (cue === undefined) return undefined;
-    if ("request" in cue) return this.#intercept(cue);
+    if ("node" in cue) return this.#intercept(cue);
     await this.#within(this.#happens(cue, place), `client ${cue.client} has ${cue.has}`);
     return undefined;
   }
 
-  async #intercept(cue: RequestCue): Promise<Interception> {
+  async #intercept(cue: WireCue): Promise<Interception> {
     const interception = this.#world.intercept(cue);
+    const happens =
+      "hears" in cue
+        ? `client ${cue.client} hears ${cue.hears} from node ${cue.node}`
+        : `client ${cue.client} sends a request to ${cue.request} to node ${cue.node}`;
     try {
-      await this.#within(
-        interception.caught,
-        `client ${cue.client} sends a request to ${cue.request} to node ${cue.node}`,
-      );
+      await this.#within(interception.caught, happens);
     } catch (error) {
       interception.release();
       throw error;
@@ -122,7 +123,7 @@ class Run {
     return interception;
   }
 
-  #happens({ client, has, times = 1 }: Exclude<Cue, RequestCue>, place: number): Promise<void> {
+  #happens({ client, has, times = 1 }: Exclude<Cue, WireCue>, place: number): Promise<void> {
     const { journal } = this.#world;
     const type = has === "asked" ? "acquiring" : has;
     const isIt = (event: HistoryEvent) =>

@@ -87,7 +87,9 @@ export type Cue =
       readonly node: number;
       readonly request: "acquire" | "extend" | "release";
       readonly moment: "before it arrives" | "before its reply";
-    };
+    }
+  /** A node tells this client, which waits, that the key is free: the notice waits until the fault has happened. */
+  | { readonly client: number; readonly node: number; readonly hears: "a release" };
 
 export type Fault = NodeFault | ClockFault | NetworkFault | ClientFault;
 
@@ -183,8 +185,15 @@ export type Outcome =
   | { readonly is: "kept"; readonly client: number }
   /** Its signal aborted, and before the validity ended. */
   | { readonly is: "told in time"; readonly client: number }
-  /** So many leases, by this client or by all. */
-  | { readonly is: "leases"; readonly atLeast?: number; readonly atMost?: number; readonly client?: number }
+  /** So many leases, by this client or by all, before all is healed. */
+  | {
+      readonly is: "leases";
+      readonly atLeast?: number;
+      readonly atMost?: number;
+      readonly client?: number;
+      /** Only those after this step, counted from 1. */
+      readonly afterStep?: number;
+    }
   /** So long after the step (counted from 1) nobody was granted anything. */
   | { readonly is: "nothing granted"; readonly afterStep: number; readonly forMs: number }
   | { readonly is: "refused with"; readonly code: string }

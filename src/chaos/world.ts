@@ -22,8 +22,8 @@ export interface World {
   inflict(fault: Fault): Promise<void>;
   /** Resolves when what passes by itself has passed. */
   passed(): Promise<void>;
-  /** A request, or its reply, that is kept back when it comes. */
-  intercept(cue: RequestCue): Interception;
+  /** A request, its reply or a notice, that is kept back when it comes. */
+  intercept(cue: WireCue): Interception;
   /** Every client ends what it does. */
   rest(): Promise<void>;
   /** Every client that lives takes the lock once. */
@@ -35,7 +35,8 @@ export interface World {
   close(): Promise<void>;
 }
 
-export type RequestCue = Extract<Cue, { request: unknown }>;
+/** Something on its way between a client and a node. */
+export type WireCue = Extract<Cue, { node: number }>;
 
 export interface Interception {
   /** Resolves when it is kept back. */

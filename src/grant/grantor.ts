@@ -104,11 +104,11 @@ export class ProtocolGrantor implements Grantor, Exchanger {
   }
 
   #denial(ballot: Ballot, keys: readonly string[]): Denial {
-    const { electorate } = this.#context;
+    const { electorate, rules } = this.#context;
     const reports = () => reportsOf(electorate.nodes, ballot, keys);
     return {
       kind: "denied",
-      ...classify(ballot, electorate.quorum),
+      ...classify(ballot, electorate.quorum, rules.nodeTimeoutMs),
       reports,
       complete: () => ballot.complete(),
     };

@@ -5,9 +5,11 @@ import { ABOUT_THE_KEY } from "../errors.ts";
 import type { Denial, RefusalKind } from "../grantor.ts";
 import type { Vote } from "../node/lock-node.ts";
 
+/** `nodeTimeoutMs`: what an answer takes longer than that is a pause of this process. Nobody is to wait by that measure. */
 export function classify(
   ballot: Ballot,
   quorum: number,
+  nodeTimeoutMs: number,
 ): Pick<Denial, "why" | "freeInMs" | "roundTripMs" | "ahead"> {
   const latencies = ballot.votes.flatMap((vote) =>
     vote === undefined || vote.kind === "faulted" || vote.tookMs === undefined ? [] : [vote.tookMs],
@@ -15,7 +17,7 @@ export function classify(
   return {
     why: reasonOf(ballot, quorum),
     freeInMs: freeInMs(ballot, quorum),
-    roundTripMs: medianOf(latencies) ?? 1,
+    roundTripMs: Math.min(medianOf(latencies) ?? 1, nodeTimeoutMs),
     ahead: placeInLine(ballot),
   };
 }

@@ -20,6 +20,7 @@ export type HistoryEvent =
       readonly quorum: number;
       /** When its validity ends, if nothing extends or shortens it. */
       readonly until: number;
+      /** Of the validity when the grant was decided; a client that stood still since then has less. */
       readonly remainingMs: number;
       readonly minValidityMs: number;
     })

@@ -463,6 +463,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "return expiryMs;",
   },
   {
+    name: "a pause of this process counts as a round trip",
+    rule: "C7",
+    file: "src/grant/refusal.ts",
+    find: "Math.min(medianOf(latencies) ?? 1, nodeTimeoutMs)",
+    replace: "medianOf(latencies) ?? 1",
+  },
+  {
     name: "an adopted lock counts nodes on which it is put back",
     rule: "H1",
     file: CLAIM,

@@ -45,9 +45,10 @@ export class Ledger {
     const { keys, holder, fence } = lease;
     const { quorum } = this.#terms;
     const fact = this.#fact(op);
-    const remainingMs = lease.remainingMs();
-    const until = fact.at + remainingMs;
-    this.#recordGrants(lease, fact.at, remainingMs);
+    const leftMs = lease.remainingMs();
+    const until = fact.at + leftMs;
+    const remainingMs = Math.max(leftMs, this.#leftWhenReadMs(fence));
+    this.#recordGrants(lease, fact.at, leftMs);
     this.#held.set(op, lease);
     this.#record({
       ...fact,
@@ -116,6 +117,19 @@ export class Ledger {
       const fact = this.#fact(op);
       this.#record({ ...fact, type: "shortened", until: fact.at + lease.remainingMs() });
     }
+  }
+
+  /**
+   * What was left when the q-th grant had been read. A process can be stopped between its last look at the clock and here: what it decided
+   * on counts, not what its pause has left of it.
+   */
+  #leftWhenReadMs(fence: number): number {
+    const { quorum, ttlMs, rules } = this.#terms;
+    const latencies = (this.#grants.get(fence) ?? []).flatMap(({ verdict, latencyMs }) =>
+      verdict === "granted" && latencyMs !== undefined ? [latencyMs] : [],
+    );
+    const decisive = latencies.sort((a, b) => a - b)[quorum - 1];
+    return decisive === undefined ? 0 : validityMs(ttlMs, rules) - decisive;
   }
 
   /** Executed some time after the attempt began, which was when its validity began; the beginning is what is known. */

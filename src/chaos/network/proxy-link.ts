@@ -12,8 +12,8 @@ export interface LinkTerms {
   readonly down: LaneRules;
   /** Sees each request as it arrives from the client. */
   readonly onRequest: (bytes: Buffer, link: Link) => void;
-  /** Sees each reply as it arrives from the server; true swallows it and resets the client. */
-  readonly intercepts: (link: Link) => boolean;
+  /** Sees what arrives from the server; true swallows it and resets the client. */
+  readonly intercepts: (bytes: Buffer, link: Link) => boolean;
 }
 
 export class Link {
@@ -32,7 +32,7 @@ export class Link {
       this.up.put(bytes);
     });
     this.#server.on("data", (bytes) => {
-      if (terms.intercepts(this)) this.reset();
+      if (terms.intercepts(bytes, this)) this.reset();
       else this.down.put(bytes);
     });
     carryEnd(client, this.up);

@@ -93,15 +93,12 @@ class FaultProxy implements AsyncDisposable {
     this.#ambush = { request, link: undefined };
   }
 
-  /**
-   * Once: the next request that has this mark is kept back, or is let through and what comes back is; `caught` is called
-   * then. `flush` lets it go on.
-   */
-  catchNext(mark: RegExp, direction: "up" | "down", caught: () => void): void {
-    this.#catch = { mark, direction, caught };
+  /** Once: when the bait is taken, what goes that way is kept back from then on, and `caught` is called. `flush` lets it go on. */
+  catchNext(bait: Bait, caught: () => void): void {
+    this.#catch = { bait, caught };
   }
 
-  /** Does not wait for that request any more. */
+  /** Does not wait for it any more. */
   catchNone(): void {
     this.#catch = undefined;
   }
@@ -164,7 +161,10 @@ class FaultProxy implements AsyncDisposable {
         ...this.#rules,
         target: this.#target,
         onRequest: (bytes, from) => this.#watch(bytes, from),
-        intercepts: (from) => this.#springs(from),
+        intercepts: (bytes, from) => {
+          this.#bite("node", bytes);
+          return this.#springs(from);
+        },
       },
       () => this.#links.delete(link),
     );
@@ -172,14 +172,18 @@ class FaultProxy implements AsyncDisposable {
   }
 
   #watch(bytes: Buffer, link: Link): void {
-    const { mark, direction, caught } = this.#catch ?? {};
-    if (direction !== undefined && mark?.test(bytes.toString("latin1")) === true) {
-      this.#catch = undefined;
-      this.hold(direction);
-      caught?.();
-    }
+    this.#bite("client", bytes);
     const { request } = this.#ambush ?? {};
     if (request !== undefined && bytes.includes(request)) this.#ambush = { request, link };
+  }
+
+  #bite(from: Bait["from"], bytes: Buffer): void {
+    if (this.#catch?.bait.from !== from) return;
+    const { bait, caught } = this.#catch;
+    if (!bait.mark.test(bytes.toString("latin1"))) return;
+    this.#catch = undefined;
+    this.hold(bait.keeps);
+    caught();
   }
 
   #springs(link: Link): boolean {
@@ -207,9 +211,15 @@ class FaultProxy implements AsyncDisposable {
   }
 }
 
-interface Catch {
+/** A message with this mark, and the way that is kept back with it: its own, or that of its reply. */
+export interface Bait {
   readonly mark: RegExp;
-  readonly direction: "up" | "down";
+  readonly from: "client" | "node";
+  readonly keeps: "up" | "down";
+}
+
+interface Catch {
+  readonly bait: Bait;
   readonly caught: () => void;
 }
 

@@ -21,13 +21,13 @@ import { clientOf, Journal } from "../journal.ts";
 import { lockerOptionsOf, type PlannedOptions, silentMs } from "../locker-options.ts";
 import { monotonicMs } from "../machine/monotonic.ts";
 import { sleep } from "../machine/wait-for.ts";
-import { startProxy } from "../network/proxy.ts";
+import { type Bait, startProxy } from "../network/proxy.ts";
 import type { ClientFault, ClockFault, Fault, NetworkFault, NodeFault, Scenario } from "../scenario.ts";
 import { startCluster } from "../servers/cluster.ts";
 import { type GivenNode, givenNode, throughPort } from "../servers/given.ts";
 import { startNamespaceCluster } from "../servers/namespaces.ts";
 import type { ChaosNode, ClusterOptions, Servers } from "../servers/server-node.ts";
-import type { Interception, RequestCue, World } from "../world.ts";
+import type { Interception, WireCue, World } from "../world.ts";
 import { ClientHandle } from "./client-handle.ts";
 import { harmNetwork, isForProxies } from "./network-harm.ts";
 import { harmNode } from "./node-harm.ts";
@@ -120,16 +120,16 @@ export class RealWorld implements World {
     await Promise.all(this.#passing);
   }
 
-  intercept({ client, node, request, moment }: RequestCue): Interception {
-    const proxy = this.#handle(client).proxies[node - 1];
-    if (proxy === undefined) throw new RangeError(`there is no node ${node}`);
-    const direction = moment === "before it arrives" ? "up" : "down";
-    const caught = new Promise<void>((resolve) => proxy.catchNext(marksOf(request), direction, resolve));
+  intercept(cue: WireCue): Interception {
+    const proxy = this.#handle(cue.client).proxies[cue.node - 1];
+    if (proxy === undefined) throw new RangeError(`there is no node ${cue.node}`);
+    const bait = baitOf(cue);
+    const caught = new Promise<void>((resolve) => proxy.catchNext(bait, resolve));
     return {
       caught,
       release: () => {
         proxy.catchNone();
-        proxy.flush(direction);
+        proxy.flush(bait.keeps);
       },
     };
   }
@@ -380,10 +380,12 @@ function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`);
 }
 
-/** How a request is told from others on the wire: by its letter, among those of its call. */
-function marksOf(request: RequestCue["request"]): RegExp {
-  const letters = { acquire: "aAWX", extend: "eE", release: "rR" }[request];
-  return new RegExp(`\\r\\n[aerAWXERL]*[${letters}][aerAWXERL]*\\r\\n`);
+/** How it is told from others on the wire: a request by its letter, among those of its call. */
+function baitOf(cue: WireCue): Bait {
+  if ("hears" in cue) return { mark: /\r\nmessage\r\n/, from: "node", keeps: "down" };
+  const letters = { acquire: "aAWX", extend: "eE", release: "rR" }[cue.request];
+  const mark = new RegExp(`\\r\\n[aerAWXERL]*[${letters}][aerAWXERL]*\\r\\n`);
+  return { mark, from: "client", keeps: cue.moment === "before it arrives" ? "up" : "down" };
 }
 
 function swing(step: (sign: number) => void): NodeJS.Timeout {

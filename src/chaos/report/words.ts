@@ -33,11 +33,12 @@ export function outcomeInWords(outcome: Outcome): string {
   }
 }
 
-function leasesInWords({ client, atLeast, atMost }: Outcome & { is: "leases" }): string {
+function leasesInWords({ client, atLeast, atMost, afterStep }: Outcome & { is: "leases" }): string {
   const who = client === undefined ? "all clients together have" : `c${client} has`;
   const bounds = [
     ...(atLeast === undefined ? [] : [`at least ${atLeast}`]),
     ...(atMost === undefined ? [] : [`at most ${atMost}`]),
   ];
-  return `${who} ${bounds.join(" and ")} leases`;
+  const since = afterStep === undefined ? "" : ` after step ${afterStep}`;
+  return `${who} ${bounds.join(" and ")} leases${since}`;
 }

@@ -1,5 +1,5 @@
 /** Clients that stop, block, die and come in herds. */
-import type { Scenario } from "../scenario.ts";
+import type { Scenario, Step } from "../scenario.ts";
 
 const HELD = { once: { client: 1, has: "acquired" } } as const;
 
@@ -22,7 +22,8 @@ export const CLIENT_SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "stopped-with-replies-on-the-way",
-    title: "A client is stopped between a node's grant and its reply: what it reads then is too old.",
+    title:
+      "A client is stopped between the grants of a quorum and their replies: what it reads then is too old.",
     rows: [29],
     work: { kind: "register", sectionMs: [500, 800] },
     steps: [
@@ -33,10 +34,15 @@ export const CLIENT_SCENARIOS: readonly Scenario[] = [
       },
       {
         afterMs: 1_500,
+        once: { client: 2, has: "acquired" },
+        fault: { do: "hold replies", nodes: [1], clients: [2] },
+      },
+      {
         once: { client: 2, node: 2, request: "extend", moment: "before its reply" },
         fault: { do: "stop", clients: [2] },
         forMs: 1_300,
       },
+      { fault: { do: "heal the network", nodes: [1], clients: [2] } },
       {
         afterMs: 1_500,
         once: { client: 3, node: 3, request: "release", moment: "before it arrives" },
@@ -46,6 +52,24 @@ export const CLIENT_SCENARIOS: readonly Scenario[] = [
     ],
     afterMs: 1_500,
     expect: {},
+  },
+  {
+    name: "grants-read-too-late",
+    title:
+      "Nobody else wants the lock, and its grants are on their way when the client is stopped until they have expired: they are none.",
+    rows: [29],
+    work: { kind: "mutex", clients: 1, sectionMs: [20, 40], waitMs: 5_000 },
+    steps: [1, 2, 3].flatMap((): Step[] => [
+      { ...HELD, fault: { do: "hold replies", nodes: [1], clients: [1] } },
+      {
+        once: { client: 1, node: 2, request: "acquire", moment: "before its reply" },
+        fault: { do: "stop", clients: [1] },
+        forMs: 1_300,
+      },
+      { fault: { do: "heal the network", nodes: [1], clients: [1] } },
+    ]),
+    afterMs: 3_000,
+    expect: { outcomes: [{ is: "leases", atLeast: 4 }] },
   },
   {
     name: "holder-killed",

@@ -76,15 +76,9 @@ export const WAITING_SCENARIOS: readonly Scenario[] = [
     name: "told-and-stopped",
     title: "The client that is told of a release is stopped right then: the others do not wait for it.",
     rows: [29],
-    work: { ...ONE_TURN_EACH, clients: 5, contenders: 2 },
-    steps: [
-      {
-        once: { client: 2, node: 1, request: "acquire", moment: "before it arrives" },
-        fault: { do: "stop", clients: [2] },
-        forMs: 2_500,
-      },
-    ],
-    afterMs: 5_500,
-    expect: EVERYBODY,
+    work: { kind: "mutex", sectionMs: [5, 20], restMs: [0, 10], waitMs: 5_000 },
+    steps: [{ once: { client: 2, node: 1, hears: "a release" }, fault: { do: "stop", clients: [2] } }],
+    afterMs: 2_500,
+    expect: { outcomes: [{ is: "leases", afterStep: 1, atLeast: 5 }] },
   },
 ];

@@ -311,8 +311,8 @@ function amountOf(fault: Fault): number {
 /** Why a simulation cannot show this scenario, in words. */
 export function simulationObstacleTo({ steps, locker }: Scenario): string | undefined {
   if (locker?.mode === "single") return "simulated clients use a quorum";
-  if (steps.some(({ once }) => once !== undefined && "request" in once))
-    return "a simulated connection cannot keep back one request";
+  if (steps.some(({ once }) => once !== undefined && "node" in once))
+    return "a simulated connection cannot keep back one message";
   const known = new Set([
     ...Object.keys(SERVER_DEEDS),
     ...Object.keys(CLIENT_DEEDS),

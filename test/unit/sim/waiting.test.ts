@@ -13,6 +13,7 @@ import { type Client, Simulation, type SimLockerOptions } from "../../../src/sim
 const TTL_MS = 2_000;
 const ONE_WAY_MS = 0.2;
 const ROUND_TRIP_MS = 2 * ONE_WAY_MS;
+const NODE_TIMEOUT_MS = TTL_MS / 20;
 /** Whoever waits looks by itself after this time at the latest. */
 const RECHECK_MS_MAX = 750;
 
@@ -361,6 +362,18 @@ describe("between processes", () => {
     await here.simulation.pass(50);
     const [{ tookMs: next }] = await Promise.all([timed(here, fourth), value.release()]);
     expect(next).toBeLessThan(2 * ROUND_TRIP_MS + 0.001);
+  });
+
+  test("who stood still in the middle of an attempt tries again as soon as anybody, not by the measure of its pause", async () => {
+    for (let seed = 0; seed < 30; seed++) {
+      const here = await world(`a${seed}`);
+      const { locker, process } = client(here, 0);
+      const lease = locker.acquire("k", { waitMs: 10 * TTL_MS });
+      await here.simulation.pass(ONE_WAY_MS); // The replies are on their way.
+      process.stop(2 * TTL_MS);
+      const { tookMs } = await timed(here, lease);
+      expect(tookMs - 2 * TTL_MS).toBeLessThan(2 * NODE_TIMEOUT_MS + 2 * ROUND_TRIP_MS);
+    }
   });
 
   test("a waiter that gives up when it is told passes it on", async () => {
