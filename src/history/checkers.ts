@@ -258,12 +258,13 @@ function silentAfterMemoryLoss(history: History): Violation[] {
     if (event.type === "memory-lost") silentUntil.set(event.node, event.silentUntil);
     if (event.type !== "vote" || event.request === "release" || event.vote !== "granted") return [];
     const until = silentUntil.get(event.node) ?? -Infinity;
-    return event.at < until
+    const executedBy = event.by ?? event.at;
+    return executedBy < until
       ? [
           violation(
             "S10",
             event.at,
-            `${event.node} granted an ${event.request} ${(until - event.at).toFixed(1)} ms too early`,
+            `${event.node} granted an ${event.request} ${(until - executedBy).toFixed(1)} ms too early`,
           ),
         ]
       : [];

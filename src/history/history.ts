@@ -108,6 +108,8 @@ interface ClientFact {
 /** A node executed a request. */
 export interface VoteFact {
   readonly at: number;
+  /** Between `at` and this, where only its client was watched. */
+  readonly by?: number;
   readonly type: "vote";
   readonly node: string;
   readonly request: "acquire" | "exchange" | "extend" | "release";

@@ -132,7 +132,7 @@ export class Ledger {
     return decisive === undefined ? 0 : validityMs(ttlMs, rules) - decisive;
   }
 
-  /** Executed some time after the attempt began, which was when its validity began; the beginning is what is known. */
+  /** Executed some time after the attempt began, which was when its validity began, and before now. */
   #recordGrants({ keys, holder, fence }: Lease, at: number, remainingMs: number): void {
     const { ttlMs, rules, nameOf } = this.#terms;
     const beganAt = at - Math.max(0, validityMs(ttlMs, rules) - remainingMs);
@@ -140,7 +140,7 @@ export class Ledger {
       if (verdict !== "granted") continue;
       const vote = { type: "vote", request: "acquire", vote: "granted" } as const;
       const [before, after] = [keys.map(() => null), keys.map(() => holder)];
-      this.#record({ at: beganAt, node: nameOf(node), keys, holder, before, after, ...vote });
+      this.#record({ at: beganAt, by: at, node: nameOf(node), keys, holder, before, after, ...vote });
     }
     this.#grants.clear();
   }

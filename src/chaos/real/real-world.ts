@@ -203,12 +203,13 @@ export class RealWorld implements World {
   async #harmServer(node: ChaosNode, fault: NodeFault): Promise<void> {
     const name = this.#nameOf(node);
     const { condition, passes, forgets } = factsOf(fault);
-    if (condition !== undefined) this.journal.condition(this.now(), name, condition, true);
+    const began = this.now();
+    if (condition !== undefined) this.journal.condition(began, name, condition, true);
     const done = harmNode(node, fault);
     if (passes === undefined) await done;
     else this.#own(done.then(() => this.journal.condition(this.now(), name, condition ?? "hung", false)));
     if (forgets === "always" || (forgets === "disk" && this.#scenario.cluster?.aof !== true))
-      this.#memoryLost(name);
+      this.#memoryLost(name, began);
     this.#cure(name, fault);
   }
 
@@ -219,11 +220,12 @@ export class RealWorld implements World {
     const name = this.#nameOf(node);
     clearInterval(this.#swings.get(node));
     if (deed === "set the clock right") {
+      const began = this.now();
       await node.kill();
       clock.reset();
       await node.start();
       this.journal.condition(this.now(), name, "clock off", false);
-      if (this.#scenario.cluster?.aof !== true) this.#memoryLost(name);
+      if (this.#scenario.cluster?.aof !== true) this.#memoryLost(name, began);
       return;
     }
     this.journal.condition(this.now(), name, "clock off", true);
@@ -306,12 +308,14 @@ export class RealWorld implements World {
       this.journal.condition(this.now(), target, condition, false);
   }
 
-  /** Grants nothing before all it may have forgotten has expired, unless the clients trust every node. */
-  #memoryLost(node: string): void {
+  /**
+   * Grants nothing before all it may have forgotten has expired, unless the clients trust every node. When exactly it has forgotten,
+   * between `began` and now, only itself knows.
+   */
+  #memoryLost(node: string, began: number): void {
     if (this.#options.restartGuard === "trust") return;
-    const at = this.now();
-    const silentUntil = at + silentMs(this.#options);
-    this.journal.add({ at, type: "memory-lost", node, silentUntil });
+    const silentUntil = began + silentMs(this.#options);
+    this.journal.add({ at: this.now(), type: "memory-lost", node, silentUntil });
   }
 
   #noteFault(fault: Fault): void {

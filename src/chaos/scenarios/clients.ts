@@ -1,7 +1,6 @@
 /** Clients that stop, block, die and come in herds. */
 import type { Scenario, Step } from "../scenario.ts";
-
-const HELD = { once: { client: 1, has: "acquired" } } as const;
+import { HELD } from "./moments.ts";
 
 export const CLIENT_SCENARIOS: readonly Scenario[] = [
   {

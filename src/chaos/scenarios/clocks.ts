@@ -1,7 +1,7 @@
 /** Clocks of nodes and clients that are wrong, jump and run at other rates. */
 import type { Scenario } from "../scenario.ts";
+import { HELD, SETTLED } from "./moments.ts";
 
-const HELD = { once: { client: 1, has: "acquired" } } as const;
 const HOUR_MS = 3_600_000;
 
 export const CLOCK_SCENARIOS: readonly Scenario[] = [
@@ -10,7 +10,7 @@ export const CLOCK_SCENARIOS: readonly Scenario[] = [
     title: "A node's clock jumps an hour ahead, so that its locks expire: it is outvoted.",
     rows: [21],
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "step the clock", nodes: [1], ms: HOUR_MS } }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "step the clock", nodes: [1], ms: HOUR_MS } }],
     afterMs: 1_500,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -60,7 +60,7 @@ export const CLOCK_SCENARIOS: readonly Scenario[] = [
     title: "The holder's wall clock jumps an hour back: nothing changes.",
     rows: [27],
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 300, fault: { do: "step a client's clock", clients: [1], ms: -HOUR_MS } }],
+    steps: [{ ...SETTLED, afterMs: 300, fault: { do: "step a client's clock", clients: [1], ms: -HOUR_MS } }],
     afterMs: 1_500,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },

@@ -1,7 +1,6 @@
 /** Several things at once, as they come in practice. */
 import type { Scenario } from "../scenario.ts";
-
-const HELD = { once: { client: 1, has: "acquired" } } as const;
+import { HELD } from "./moments.ts";
 
 export const COMBINED_SCENARIOS: readonly Scenario[] = [
   {

@@ -1,7 +1,6 @@
 /** Networks that part, lose, delay and deliver late. */
 import type { Scenario } from "../scenario.ts";
-
-const HELD = { once: { client: 1, has: "acquired" } } as const;
+import { HELD, SETTLED } from "./moments.ts";
 
 export const NETWORK_SCENARIOS: readonly Scenario[] = [
   {
@@ -9,7 +8,7 @@ export const NETWORK_SCENARIOS: readonly Scenario[] = [
     title: "The holder cannot reach one of three nodes: it does not matter.",
     rows: [11],
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "cut", nodes: [1], clients: [1] } }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "cut", nodes: [1], clients: [1] } }],
     afterMs: 1_500,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },

@@ -1,8 +1,8 @@
 /** Servers that die, hang, refuse and lose their memory. */
 import type { Scenario } from "../scenario.ts";
+import { HELD, SETTLED } from "./moments.ts";
 
 /** The first client holds, and everything happens while it does. */
-const HELD = { once: { client: 1, has: "acquired" } } as const;
 const FIVE = { nodes: 5 } as const;
 
 export const NODE_SCENARIOS: readonly Scenario[] = [
@@ -12,7 +12,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     rows: [1],
     cluster: FIVE,
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "kill", nodes: [1, 2] } }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "kill", nodes: [1, 2] } }],
     afterMs: 1_500,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -85,7 +85,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     rows: [6],
     cluster: { aof: true },
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 300, fault: { do: "lose power", nodes: [1] } }],
+    steps: [{ ...SETTLED, afterMs: 300, fault: { do: "lose power", nodes: [1] } }],
     afterMs: 1_000,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -154,7 +154,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     title: "All nodes are full: nobody acquires, but whoever holds can extend and release.",
     rows: [34],
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "fill memory", nodes: [1, 2, 3] } }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "fill memory", nodes: [1, 2, 3] } }],
     afterMs: 1_500,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -163,7 +163,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     title: "A node becomes a replica mid-hold: it has no vote, and the lease goes on without it.",
     rows: [36],
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "demote", nodes: [1] }, forMs: 1_000 }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "demote", nodes: [1] }, forMs: 1_000 }],
     afterMs: 1_000,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -184,7 +184,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     title: "Another server answers at a node's address: it is kept out until what it may lack has expired.",
     rows: [38],
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "replace by another server", nodes: [1] } }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "replace by another server", nodes: [1] } }],
     afterMs: 1_300,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -206,7 +206,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     rows: [41],
     cluster: { args: ["--save", "3600 1"] },
     work: { kind: "long-hold" },
-    steps: [{ ...HELD, afterMs: 200, fault: { do: "load slowly", nodes: [1], ms: 1_000 } }],
+    steps: [{ ...SETTLED, afterMs: 200, fault: { do: "load slowly", nodes: [1], ms: 1_000 } }],
     afterMs: 1_700,
     expect: { outcomes: [{ is: "kept", client: 1 }] },
   },
@@ -257,7 +257,7 @@ export const NODE_SCENARIOS: readonly Scenario[] = [
     rows: [46],
     work: { kind: "long-hold" },
     steps: [
-      { ...HELD, afterMs: 200, fault: { do: "flush scripts", nodes: [1, 2, 3] } },
+      { ...SETTLED, afterMs: 200, fault: { do: "flush scripts", nodes: [1, 2, 3] } },
       { afterMs: 500, fault: { do: "flush scripts", nodes: [1, 2, 3] } },
     ],
     afterMs: 700,
