@@ -65,6 +65,13 @@ function start(...args: string[]): Cli {
   return cli;
 }
 
+/** A waiter listens for notices of releases, on a channel of its own. */
+async function somebodyWaits(): Promise<void> {
+  const [node] = cluster.nodes;
+  const channels = async () => ((await node?.cli("PUBSUB", "CHANNELS")) as unknown[]).length;
+  await waitFor(async () => (await channels()) > 0, { what: "somebody waits" });
+}
+
 function holdfast(...args: string[]): Promise<Ended> {
   return start(...args).end();
 }
@@ -147,13 +154,15 @@ describe("holdfast run", () => {
   });
 
   test("a held lock: exit code 75 and who has it; with --wait its turn comes", async () => {
-    const first = start("run", "--key", "wait", "--", "sleep", "1");
+    const first = start("run", "--key", "wait", "--", "sleep", "30");
     await waitFor(() => first.err.includes("holds wait"), { what: "the first has it" });
     const refused = await holdfast("run", "--key", "wait", "--", "echo", "never");
     expect([refused.code, refused.out]).toEqual([75, ""]);
     expect(refused.err).toMatch(/held by .*#/);
-    const second = await holdfast("run", "--key", "wait", "--wait", "20s", "--quiet", "--", "echo", "turn");
-    expect(second).toEqual({ code: 0, out: "turn\n", err: "" });
+    const second = holdfast("run", "--key", "wait", "--wait", "20s", "--quiet", "--", "echo", "turn");
+    await somebodyWaits();
+    first.child.kill("SIGTERM");
+    expect(await second).toEqual({ code: 0, out: "turn\n", err: "" });
   }, 30_000);
 
   test("no quorum: exit code 69, which node and why", async () => {
@@ -184,7 +193,7 @@ describe("holdfast run", () => {
     const first = start("run", "--key", "patience", "--", "sleep", "30");
     await waitFor(() => first.err.includes("holds patience"), { what: "the first has it" });
     const second = start("run", "--key", "patience", "--wait", "60s", "--", "echo", "never");
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await somebodyWaits();
     second.child.kill("SIGINT");
     expect(await second.end()).toMatchObject({ code: 130, out: "" });
     first.child.kill("SIGTERM");
