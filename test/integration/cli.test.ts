@@ -68,8 +68,8 @@ function start(...args: string[]): Cli {
 /** A waiter listens for notices of releases, on a channel of its own. */
 async function somebodyWaits(): Promise<void> {
   const [node] = cluster.nodes;
-  const channels = async () => ((await node?.cli("PUBSUB", "CHANNELS")) as unknown[]).length;
-  await waitFor(async () => (await channels()) > 0, { what: "somebody waits" });
+  const channels = (): Promise<unknown> | undefined => node?.cli("PUBSUB", "CHANNELS");
+  await waitFor(async () => String(await channels()) !== "", { what: "somebody waits" });
 }
 
 function holdfast(...args: string[]): Promise<Ended> {
