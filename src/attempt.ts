@@ -1,5 +1,6 @@
 /** What one try comes to, in the words of those who ask whose a lock is: ours, somebody's, or not known. Three answers, and none is another. */
 import type { NodeReport, QuorumUnreachableError } from "./errors.ts";
+import type { Denial } from "./grantor.ts";
 import type { Lease } from "./lease/lease.ts";
 
 /** What one try came to. */
@@ -12,8 +13,13 @@ export type Attempt =
       readonly holder: string | undefined;
       readonly remainingMs: number;
     }
-  /** Too few nodes could vote: nothing is known of the key. */
+  /** Too few nodes could vote, or they voted too late: nothing is known of the key. */
   | { readonly outcome: "unknown"; readonly error: QuorumUnreachableError };
+
+/** Whether a try failed because of others, and not because the nodes could not answer, or not in time. */
+export function isOthers({ why }: Denial): boolean {
+  return why !== "unreachable" && why !== "slow";
+}
 
 /** Who has it on most of the nodes that say so. Foreign values have no owner; they are shown as they are. */
 export function holderIn(

@@ -77,7 +77,7 @@ export class QueueFullError extends Error {
   }
 }
 
-/** Too few nodes could vote, so nobody can have the lock now: nodes down, hung, excluded or in quarantine. */
+/** Too few nodes could vote in time, so nobody can have the lock now: nodes down, hung, excluded or in quarantine. */
 export class QuorumUnreachableError extends AggregateError {
   override readonly name: string = "QuorumUnreachableError";
   readonly code = "QUORUM_UNREACHABLE" as const;

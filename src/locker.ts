@@ -5,7 +5,7 @@
  */
 import { setMaxListeners } from "node:events";
 
-import { type Attempt, holderIn, ownerOf } from "./attempt.ts";
+import { type Attempt, holderIn, isOthers, ownerOf } from "./attempt.ts";
 import type { Instant } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
 import { SystemClock } from "./clock/system-clock.ts";
@@ -104,7 +104,7 @@ export class Locker implements AsyncDisposable, Locks {
     if (!shard.isOpen) await this.#openedFor(job, shard, began);
     const result = await shard.acquirer.attempt(job, began);
     if (result instanceof Lease) return { outcome: "acquired", owner: result.owner, lease: result };
-    if (result.kind === "denied" && result.denial.why !== "unreachable" && !this.#closing.signal.aborted) {
+    if (result.kind === "denied" && isOthers(result.denial) && !this.#closing.signal.aborted) {
       const nodes = result.denial.reports();
       shard.refusals.tell(job, "CONTENDED", result.attempts, began, nodes);
       return { outcome: "held", ...holderIn(nodes) };

@@ -96,7 +96,7 @@ export class Refusals {
 
   #denial(
     denial: Denial,
-    { keys }: Job,
+    { keys, once }: Job,
     attempts: number,
     waitedMs: number,
     ahead?: number,
@@ -104,9 +104,11 @@ export class Refusals {
     const { quorum } = this.#context;
     const reports = denial.reports();
     // What nodes said after the decision may show that too few of them can vote, which the decision did not need.
-    if (denial.why !== "unreachable" && ableToVote(reports) >= quorum)
+    const isTooLate = once && denial.why === "slow";
+    if (denial.why !== "unreachable" && !isTooLate && ableToVote(reports) >= quorum)
       return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead);
     const names = keys.map((key) => JSON.stringify(key)).join(", ");
-    return new QuorumUnreachableError(`${names} could not be acquired`, quorum, reports);
+    const what = isTooLate ? "was granted too late to be of use" : "could not be acquired";
+    return new QuorumUnreachableError(`${names} ${what}`, quorum, reports);
   }
 }

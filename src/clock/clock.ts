@@ -21,6 +21,18 @@ export interface Clock {
   at(instant: Instant, run: () => void): Timer;
 }
 
+/** Of an event loop: sockets are read between two timers that are so far apart. */
+const A_TURN_MS = 1;
+
+/**
+ * Runs `run` when the instant has passed and what had arrived by then has been read. A process that stood still comes to its timers
+ * before it comes to its sockets: it would take its own pause for the others' silence.
+ */
+export function deadline(clock: Clock, instant: Instant, run: () => void): Timer {
+  let timer = clock.at(instant, () => (timer = clock.at(clock.glance() + A_TURN_MS, run)));
+  return { cancel: () => timer.cancel() };
+}
+
 /** Something to wait for that ends by itself: settles when told to, or after `timeoutMs` (may be Infinity), whichever comes first. */
 export class Latch {
   readonly settled: Promise<undefined>;

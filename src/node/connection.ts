@@ -4,7 +4,7 @@
  */
 import type { RedisOptions } from "ioredis";
 
-import type { Clock, Instant, Timer } from "../clock/clock.ts";
+import { type Clock, deadline, type Instant, type Timer } from "../clock/clock.ts";
 import type { Wire } from "./resp.ts";
 
 /** A client of ioredis 5 or 6 as far as this library needs it: it is duplicated, never used or changed. */
@@ -168,7 +168,7 @@ export class SilenceWatch {
   #watch(): void {
     if (this.#timer !== undefined) return;
     const before = this.#answers;
-    this.#timer = this.#clock.at(this.#clock.glance() + this.#silenceMs, () => {
+    this.#timer = deadline(this.#clock, this.#clock.glance() + this.#silenceMs, () => {
       this.#timer = undefined;
       if (this.#pending === 0) return;
       if (this.#answers === before) this.#gaveUp(`no answer to anything for ${this.#silenceMs} ms`);

@@ -2,7 +2,7 @@
  * One round trip to all nodes: asks, counts, settles on the verdict and not a moment later, so that dead or hung nodes cost
  * nothing while a quorum answers. What comes after the verdict goes to `late`. Knows nothing of locks.
  */
-import type { Clock, Timer } from "../clock/clock.ts";
+import { type Clock, deadline, type Timer } from "../clock/clock.ts";
 import type { Ballot, Poll } from "../electorate.ts";
 import type { Faulted, LockNode, Vote } from "../node/lock-node.ts";
 import { verdict } from "./tally.ts";
@@ -43,7 +43,7 @@ export class Round implements Ballot {
     this.#settle = settle;
     this.votes = nodes.map(() => undefined);
     this.asked = nodes.map(() => false);
-    this.#timer = clock.at(clock.glance() + poll.timeoutMs, () => this.#timeOut());
+    this.#timer = deadline(clock, clock.glance() + poll.timeoutMs, () => this.#timeOut());
   }
 
   complete(): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * Single mode: one node, one question, its answer. The same contract as a quorum without anything to count.
  */
-import type { Clock } from "../clock/clock.ts";
+import { type Clock, deadline } from "../clock/clock.ts";
 import type { Ballot, Electorate, Poll } from "../electorate.ts";
 import type { Faulted, LockNode, Vote } from "../node/lock-node.ts";
 
@@ -31,7 +31,7 @@ export class Single implements Electorate {
         const won = vote.kind === "granted" && (poll.counts?.(0) ?? true);
         resolve({ won, votes: [vote], asked: ASKED, complete });
       };
-      const timer = this.#clock.at(this.#clock.glance() + poll.timeoutMs, () =>
+      const timer = deadline(this.#clock, this.#clock.glance() + poll.timeoutMs, () =>
         finish(timeout(poll.timeoutMs)),
       );
       this.nodes[0].ask(request, (vote) => {

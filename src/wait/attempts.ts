@@ -4,7 +4,7 @@
  */
 import { type Clock, type Instant, Latch, sleep } from "../clock/clock.ts";
 import type { Entropy } from "../clock/entropy.ts";
-import { delayMs, type Denied, isHeld, ROUND_TRIP_MS_MIN } from "./backoff.ts";
+import { delayMs, type Denied, isContested, isHeld, ROUND_TRIP_MS_MIN } from "./backoff.ts";
 import type { RetryFunction } from "./retry.ts";
 import type { Ear, Waiting } from "./wakeups.ts";
 
@@ -33,7 +33,7 @@ export interface Attempter<G extends Granted, D extends Denied> {
 export interface WaitTerms {
   /** No attempt begins after this, and none but the first is waited for longer. */
   readonly deadline: Instant;
-  /** Ends after this many attempts even before the deadline, unless the last one was a split vote. */
+  /** Ends after one attempt even before the deadline, unless nobody has it and nobody won. */
   readonly once: boolean;
   /** The caller's; its reason is thrown. */
   readonly signal: AbortSignal | undefined;
@@ -52,8 +52,8 @@ export type WaitResult<G, D> = {
   readonly outcome: G | D;
 };
 
-/** How often `once` is tried again when the contenders split the nodes and nobody won. */
-const SPLITS_OF_ONE_TRY_MAX = 4;
+/** How often `once` is tried when nobody won: the contenders split the nodes, or this process stood still while it was answered. */
+const ATTEMPTS_OF_ONE_TRY_MAX = 4;
 /** After so many split votes the gate has not helped (its node may be the trouble): ask all again. */
 const GATED_IN_A_ROW_MAX = 8;
 
@@ -217,7 +217,7 @@ class Pursuit<G extends Granted, D extends Denied> {
 
   #wasTheLast(last: D): boolean {
     const { once, closing } = this.#terms;
-    return closing.aborted || (once && (!isSplit(last) || this.#attempts >= SPLITS_OF_ONE_TRY_MAX));
+    return closing.aborted || (once && (!isContested(last.why) || this.#attempts >= ATTEMPTS_OF_ONE_TRY_MAX));
   }
 
   /** How long may be slept so that one more attempt can still answer before the deadline. */

@@ -57,7 +57,8 @@ export function delayMs(denied: Denied, situation: Situation): number | undefine
     : chosenMs(situation, "unreachable", chance * Math.min(10 * 2 ** failures, UNREACHABLE_DELAY_MS_MAX));
 }
 
-function isContested(why: Denied["why"]): boolean {
+/** Nobody has it, for all that is known: contenders were in each other's way, or the answers came too late. */
+export function isContested(why: Denied["why"]): boolean {
   return why === "split" || why === "stale" || why === "slow";
 }
 

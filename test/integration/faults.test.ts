@@ -3,6 +3,7 @@
  * behind. Rule numbers are those of docs/algorithm.md.
  */
 import { execFile } from "node:child_process";
+import { stat } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -13,6 +14,7 @@ import { describe, expect, test } from "vitest";
 import {
   ConfigError,
   createLocker,
+  type Lease,
   LeaseLostError,
   type Locker,
   type QuorumOptions,
@@ -551,6 +553,30 @@ describe("clients that stand still", () => {
     );
     expect(outcome).toBeInstanceOf(LeaseLostError);
     expect(await locksOn(cluster)).toEqual([null, null, null]);
+  });
+
+  test("a blocked event loop: what was answered meanwhile is read, and counts while it is valid", async () => {
+    const cluster = await servers(3);
+    const lost: string[] = [];
+    const locker = await pioneer(cluster.urls, {
+      observer: (event) => event.type === "node" && event.state === "unreachable" && lost.push(event.detail),
+    });
+    /** From a callback of the file system, after which an event loop comes to its timers before it comes to its sockets. */
+    const blockedWhileAsking = async (ms: number): Promise<Lease | undefined> => {
+      await new Promise((resolve) => stat(".", resolve));
+      const asked = locker.tryAcquire(KEY);
+      await new Promise((resolve) => process.nextTick(resolve)); // It is sent.
+      const ends = performance.now() + ms;
+      while (performance.now() < ends);
+      return asked;
+    };
+    const late = await blockedWhileAsking(TTL_MS / 5);
+    expect(late?.isHeld()).toBe(true);
+    await late?.release();
+    await sleep(1_100); // Until nothing is watched for an answer any more.
+    // Too late for the first try.
+    expect((await blockedWhileAsking(1_300))?.isHeld()).toBe(true);
+    expect(lost).toEqual([]);
   });
 
   test("the body's error is the cause where the lock was lost as well", async () => {

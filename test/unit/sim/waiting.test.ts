@@ -376,6 +376,26 @@ describe("between processes", () => {
     }
   });
 
+  test("one try is made again where nobody won because the process stood still", async () => {
+    const here = await world("a");
+    const { locker, process } = client(here, 0);
+    const lease = locker.tryAcquire("k");
+    await here.simulation.pass(ONE_WAY_MS);
+    process.stop(2 * TTL_MS);
+    expect((await here.simulation.run(lease))?.isHeld()).toBe(true);
+  });
+
+  test("one try that is always granted too late is no other's lock: nothing is known", async () => {
+    const here = await world("a", { nodeTimeoutMs: 400, minValidityMs: 1_400 });
+    here.simulation.network.weather = { delayMsMin: 90, delayMsMax: 90, stormChance: 0, stormMs: 0 };
+    const { locker } = client(here, 0);
+    const attempt = await here.simulation.run(locker.attempt("k"));
+    expect(attempt).toMatchObject({ outcome: "unknown", error: { code: "QUORUM_UNREACHABLE" } });
+    expect(attempt.outcome === "unknown" && attempt.error.message).toContain('"k" was granted too late');
+    await here.simulation.pass(TTL_MS);
+    expect(here.simulation.servers.map((server) => server.holderOf("k"))).toEqual(Array(5).fill(undefined));
+  });
+
   test("a waiter that gives up when it is told passes it on", async () => {
     const here = await world("a b c");
     const giveUp = new AbortController();
