@@ -2,7 +2,7 @@
  * A lock this client was granted, and what the protocol allows with it: extend it (L3, L4, E2), ask the nodes about it, release it
  * (L5). The same object undoes an attempt that failed (C5), since the nodes cannot tell the two apart.
  */
-import { type Instant, Latch } from "../clock/clock.ts";
+import { deadline, type Instant, Latch } from "../clock/clock.ts";
 import { surelyExpiredMs, ttlForValidityMs, validityMs } from "../clock/validity.ts";
 import type { Ballot } from "../electorate.ts";
 import type { AttemptRequest, Claim, HandOver, ReleaseReport, Renewal } from "../grantor.ts";
@@ -123,7 +123,7 @@ export class ProtocolClaim implements Claim {
         timer.cancel();
         resolve(this.#report(wasValid, confirmed >= needed));
       };
-      const timer = clock.at(clock.glance() + withinMs, settle);
+      const timer = deadline(clock, clock.glance() + withinMs, settle);
       asked = this.undo(true, (vote) => {
         answered++;
         if (vote.kind === "granted") confirmed++;

@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { createLocker } from "../../src/index.ts";
+import { startFleet } from "../harness/fleet.ts";
 
 const MAIN = fileURLToPath(new URL("../../build/src/cli/main.js", import.meta.url));
 
@@ -47,9 +48,7 @@ const running: Cli[] = [];
 const folder = mkdtempSync(join(tmpdir(), "holdfast-cli-"));
 
 beforeAll(async () => {
-  cluster = await startCluster(3);
-  await using operator = createLocker({ mode: "quorum", nodes: cluster.urls });
-  await operator.init();
+  cluster = await startFleet(3);
 });
 afterAll(async () => {
   rmSync(folder, { recursive: true });
@@ -201,14 +200,12 @@ describe("holdfast run", () => {
   }, 30_000);
 
   test("the lock is lost: SIGTERM before its validity ends, SIGKILL after the grace, its children too; exit code 74", async () => {
-    const mine = await startCluster(3);
+    const mine = await startFleet(3);
     try {
       const mark = join(folder, "grandchild");
       // Neither it nor what it started heeds SIGTERM.
       const script = `trap "" TERM; (trap "" TERM; while true; do date > ${mark}; sleep 0.05; done) & echo up; while true; do sleep 0.05; done`;
       const nodes = mine.urls.join(",");
-      await using operator = createLocker({ mode: "quorum", nodes: mine.urls });
-      await operator.init();
       const args = ["--ttl", "2s", "--grace", "300ms", "--", "sh", "-c", script];
       const cli = new Cli(["run", "--key", "lost", "--nodes", nodes, ...args], {});
       running.push(cli);

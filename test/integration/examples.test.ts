@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { PGlite } from "@electric-sql/pglite";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
-import { createLocker } from "../../src/index.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
+import { startFleet } from "../harness/fleet.ts";
 import { runProgram } from "../harness/program.ts";
 
 const folder = fileURLToPath(new URL("../../examples/", import.meta.url));
@@ -23,9 +23,7 @@ const SHOWN: Readonly<Record<string, RegExp>> = {
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster(3);
-  await using operator = createLocker({ mode: "quorum", nodes: cluster.urls });
-  await operator.init();
+  cluster = await startFleet(3);
 });
 afterAll(() => cluster.stop());
 

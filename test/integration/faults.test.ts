@@ -14,7 +14,6 @@ import { describe, expect, test } from "vitest";
 import {
   ConfigError,
   createLocker,
-  type Lease,
   LeaseLostError,
   type Locker,
   type QuorumOptions,
@@ -539,6 +538,16 @@ describe("processes", () => {
   });
 });
 
+/** From a callback of the file system, after which an event loop comes to its timers before it comes to its sockets. */
+async function askAndBlock<T>(ask: () => Promise<T>, ms: number): Promise<T> {
+  await new Promise((resolve) => stat(".", resolve));
+  const asked = ask();
+  await new Promise((resolve) => process.nextTick(resolve)); // It is sent.
+  const ends = performance.now() + ms;
+  while (performance.now() < ends);
+  return asked;
+}
+
 describe("clients that stand still", () => {
   test("a blocked event loop: nothing is claimed and nothing extended after the end", async () => {
     const cluster = await servers(3);
@@ -561,21 +570,12 @@ describe("clients that stand still", () => {
     const locker = await pioneer(cluster.urls, {
       observer: (event) => event.type === "node" && event.state === "unreachable" && lost.push(event.detail),
     });
-    /** From a callback of the file system, after which an event loop comes to its timers before it comes to its sockets. */
-    const blockedWhileAsking = async (ms: number): Promise<Lease | undefined> => {
-      await new Promise((resolve) => stat(".", resolve));
-      const asked = locker.tryAcquire(KEY);
-      await new Promise((resolve) => process.nextTick(resolve)); // It is sent.
-      const ends = performance.now() + ms;
-      while (performance.now() < ends);
-      return asked;
-    };
-    const late = await blockedWhileAsking(TTL_MS / 5);
-    expect(late?.isHeld()).toBe(true);
-    await late?.release();
+    const lease = await askAndBlock(() => locker.acquire(KEY, { waitMs: 0 }), TTL_MS / 5);
+    expect(lease.isHeld()).toBe(true);
+    expect((await askAndBlock(() => lease.release(), TTL_MS / 5)).outcome).toBe("released");
     await sleep(1_100); // Until nothing is watched for an answer any more.
     // Too late for the first try.
-    expect((await blockedWhileAsking(1_300))?.isHeld()).toBe(true);
+    expect((await askAndBlock(() => locker.tryAcquire(KEY), 1_300))?.isHeld()).toBe(true);
     expect(lost).toEqual([]);
   });
 

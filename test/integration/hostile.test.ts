@@ -2,9 +2,10 @@
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { createLocker, type Locker } from "../../src/index.ts";
+import { startFleet } from "../harness/fleet.ts";
 import { failure } from "../harness/failure.ts";
 
 const TTL_MS = 1_500;
@@ -12,9 +13,7 @@ let cluster: Cluster;
 const lockers: Locker[] = [];
 
 beforeAll(async () => {
-  cluster = await startCluster(3);
-  await using operator = createLocker({ mode: "quorum", nodes: cluster.urls, ttlMs: TTL_MS });
-  await operator.init();
+  cluster = await startFleet(3);
 });
 afterAll(() => cluster.stop());
 afterEach(async () => {

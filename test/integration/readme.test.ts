@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { createLocker } from "../../src/index.ts";
-import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
+import type { Cluster } from "../../src/chaos/servers/cluster.ts";
+import { startFleet } from "../harness/fleet.ts";
 import { runProgram } from "../harness/program.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -26,9 +26,7 @@ describe("the README and docs", () => {
   let cluster: Cluster;
 
   beforeAll(async () => {
-    cluster = await startCluster(3);
-    await using operator = createLocker({ mode: "quorum", nodes: cluster.urls });
-    await operator.init();
+    cluster = await startFleet(3);
   });
   afterAll(() => cluster.stop());
 
