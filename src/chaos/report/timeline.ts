@@ -243,14 +243,21 @@ function flagsOf({ history }: FinishedScenario, { x }: Frame): Flags {
   };
 }
 
+/** Room for the word beside its line. */
+const HEALED_WIDTH = 48;
+
 function healedLine({ history }: FinishedScenario, { x }: Frame, top: number, bottom: number): Content {
   const [healed] = eventsOf(history, "healed");
   if (healed === undefined) return undefined;
   const place = x(healed.at);
+  const word =
+    place + HEALED_WIDTH > WIDTH
+      ? { x: place - 4, "text-anchor": "end" }
+      : { x: place + 4, "text-anchor": "start" };
   return tag(
     "g",
     { class: "healed" },
     tag("line", { x1: place, x2: place, y1: top, y2: bottom }),
-    tag("text", { x: place + 4, y: bottom - 4 }, "healed"),
+    tag("text", { ...word, y: bottom - 4 }, "healed"),
   );
 }

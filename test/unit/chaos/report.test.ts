@@ -119,6 +119,7 @@ describe("outcomes are refused where the history does not show them", () => {
     [{ is: "told in time", client: 2 }, "never told"],
     [{ is: "leases", atLeast: 3 }, "2 leases, expected at least 3"],
     [{ is: "leases", client: 1, atMost: 0 }, "1 leases, expected at most 0"],
+    [{ is: "leases", afterStep: 1, atLeast: 2 }, "1 leases, expected at least 2"],
     [{ is: "nothing granted", afterStep: 1, forMs: 100 }, "expected none for 100 ms"],
     [{ is: "refused with", code: "QUORUM_UNREACHABLE" }, "nobody was refused"],
     [{ is: "everybody had a turn" }, "2 of 30 contenders"],
@@ -150,6 +151,12 @@ describe("the page", () => {
 
   test("a loss says how much validity was left", () => {
     expect(page).toContain(">40 ms</text>");
+  });
+
+  test("the healing is named beside its line, on the side where there is room", () => {
+    const [early, late] = [500, 995].map((at) => renderReport([finished([{ at, type: "healed" }])], ABOUT));
+    expect(early).toMatch(/text-anchor="start"[^>]*>healed</);
+    expect(late).toMatch(/text-anchor="end"[^>]*>healed</);
   });
 
   test("writes are told apart: stored, and refused", () => {
