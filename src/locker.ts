@@ -70,7 +70,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /**
    * Acquires one key, or several all or nothing, waiting while others hold them. Rejects with `AcquireTimeoutError` when they are still
-   * held after `waitMs`, `QuorumUnreachableError` when too few nodes can vote, `QueueFullError` when too many calls of this locker wait
+   * held after `waitMs`, `QuorumUnreachableError` when too few nodes can vote in time, `QueueFullError` when too many calls of this locker wait
    * already, and with `options.signal`'s reason when it aborts. Calls of one locker for one key are served in the order they came.
    */
   async acquire(keys: string | readonly string[], options: AcquireOptions = NO_OPTIONS): Promise<Lease> {
@@ -85,7 +85,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /**
    * One try, past all who wait in this process: the lease, or undefined when somebody else holds a key. Rejects with
-   * `QuorumUnreachableError` when too few nodes can vote, since nothing is then known of the key.
+   * `QuorumUnreachableError` when too few nodes can vote in time, since nothing is then known of the key.
    */
   async tryAcquire(
     keys: string | readonly string[],

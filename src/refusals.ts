@@ -2,6 +2,7 @@
  * Why there is no lease, for people: the error of a call that came to nothing, with what each node said, and the event that tells of it.
  * Nothing is decided here.
  */
+import { isOthers } from "./attempt.ts";
 import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import {
   ableToVote,
@@ -96,7 +97,7 @@ export class Refusals {
 
   #denial(
     denial: Denial,
-    { keys, once }: Job,
+    { keys }: Job,
     attempts: number,
     waitedMs: number,
     ahead?: number,
@@ -104,11 +105,10 @@ export class Refusals {
     const { quorum } = this.#context;
     const reports = denial.reports();
     // What nodes said after the decision may show that too few of them can vote, which the decision did not need.
-    const isTooLate = once && denial.why === "slow";
-    if (denial.why !== "unreachable" && !isTooLate && ableToVote(reports) >= quorum)
+    if (isOthers(denial) && ableToVote(reports) >= quorum)
       return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead);
     const names = keys.map((key) => JSON.stringify(key)).join(", ");
-    const what = isTooLate ? "was granted too late to be of use" : "could not be acquired";
+    const what = denial.why === "slow" ? "was granted too late to be of use" : "could not be acquired";
     return new QuorumUnreachableError(`${names} ${what}`, quorum, reports);
   }
 }

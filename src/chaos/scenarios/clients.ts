@@ -21,8 +21,7 @@ export const CLIENT_SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "stopped-with-replies-on-the-way",
-    title:
-      "A client is stopped between the grants of a quorum and their replies: what it reads then is too old.",
+    title: "A client is stopped between a node's vote and its reply: what it reads then is too old.",
     rows: [29],
     work: { kind: "register", sectionMs: [500, 800] },
     steps: [

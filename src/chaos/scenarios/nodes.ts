@@ -2,7 +2,6 @@
 import type { Scenario } from "../scenario.ts";
 import { HELD, SETTLED } from "./moments.ts";
 
-/** The first client holds, and everything happens while it does. */
 const FIVE = { nodes: 5 } as const;
 
 export const NODE_SCENARIOS: readonly Scenario[] = [

@@ -392,6 +392,8 @@ describe("between processes", () => {
     const attempt = await here.simulation.run(locker.attempt("k"));
     expect(attempt).toMatchObject({ outcome: "unknown", error: { code: "QUORUM_UNREACHABLE" } });
     expect(attempt.outcome === "unknown" && attempt.error.message).toContain('"k" was granted too late');
+    const error = await here.simulation.run(reasonOf(locker.acquire("k", { waitMs: 600 })));
+    expect(error).toMatchObject({ code: "QUORUM_UNREACHABLE" });
     await here.simulation.pass(TTL_MS);
     expect(here.simulation.servers.map((server) => server.holderOf("k"))).toEqual(Array(5).fill(undefined));
   });
