@@ -12,6 +12,7 @@ import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { createLocker } from "../../src/index.ts";
 import { startFleet } from "../harness/fleet.ts";
+import { somebodyWaits } from "../harness/waiters.ts";
 
 const MAIN = fileURLToPath(new URL("../../build/src/cli/main.js", import.meta.url));
 
@@ -62,13 +63,6 @@ function start(...args: string[]): Cli {
   const cli = new Cli(args, { HOLDFAST_NODES: cluster.urls.join(",") });
   running.push(cli);
   return cli;
-}
-
-/** A waiter listens for notices of releases, on a channel of its own. */
-async function somebodyWaits(): Promise<void> {
-  const [node] = cluster.nodes;
-  const channels = (): Promise<unknown> | undefined => node?.cli("PUBSUB", "CHANNELS");
-  await waitFor(async () => String(await channels()) !== "", { what: "somebody waits" });
 }
 
 function holdfast(...args: string[]): Promise<Ended> {
@@ -159,7 +153,7 @@ describe("holdfast run", () => {
     expect([refused.code, refused.out]).toEqual([75, ""]);
     expect(refused.err).toMatch(/held by .*#/);
     const second = holdfast("run", "--key", "wait", "--wait", "20s", "--quiet", "--", "echo", "turn");
-    await somebodyWaits();
+    await somebodyWaits(cluster);
     first.child.kill("SIGTERM");
     expect(await second).toEqual({ code: 0, out: "turn\n", err: "" });
   }, 30_000);
@@ -192,7 +186,7 @@ describe("holdfast run", () => {
     const first = start("run", "--key", "patience", "--", "sleep", "30");
     await waitFor(() => first.err.includes("holds patience"), { what: "the first has it" });
     const second = start("run", "--key", "patience", "--wait", "60s", "--", "echo", "never");
-    await somebodyWaits();
+    await somebodyWaits(cluster);
     second.child.kill("SIGINT");
     expect(await second.end()).toMatchObject({ code: 130, out: "" });
     first.child.kill("SIGTERM");

@@ -15,6 +15,7 @@ import {
 } from "../../src/index.ts";
 import { nodeRedis } from "../../src/node-redis/index.ts";
 import { failure } from "../harness/failure.ts";
+import { somebodyWaits } from "../harness/waiters.ts";
 
 const TTL_MS = 1_500;
 
@@ -73,13 +74,7 @@ describe.each(Object.keys(CLIENTS))("%s", (name) => {
     const [mine, theirs] = [await client(nodesOf(cluster)), await client(nodesOf(cluster))];
     const lease = await mine.acquire("a", { autoExtend: true });
     const waiting = theirs.acquire("a", { waitMs: 10_000 });
-    const listening = async (): Promise<boolean> => {
-      const clients = await Promise.all(
-        cluster.nodes.map((node) => node.cli("PUBSUB", "CHANNELS", "holdfast:wake:*")),
-      );
-      return clients.every((channels) => (channels as string[]).length > 0);
-    };
-    await waitFor(listening, { what: "it listens on every node" });
+    await somebodyWaits(cluster);
     await lease.release();
     expect((await waiting).isHeld()).toBe(true);
   });

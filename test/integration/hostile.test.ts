@@ -7,6 +7,7 @@ import { waitFor } from "../../src/chaos/machine/wait-for.ts";
 import { createLocker, type Locker } from "../../src/index.ts";
 import { startFleet } from "../harness/fleet.ts";
 import { failure } from "../harness/failure.ts";
+import { somebodyWaits, waiterChannels } from "../harness/waiters.ts";
 
 const TTL_MS = 1_500;
 let cluster: Cluster;
@@ -184,9 +185,9 @@ test("forged and flooded notices cost attempts, and grant nothing", async () => 
   const lease = await mine.acquire("noisy", { autoExtend: true });
   const waiting = theirs.acquire("noisy", { waitMs: 20_000 });
   const [node] = cluster.nodes;
-  const channels = async () => (await node?.cli("PUBSUB", "CHANNELS", "holdfast:wake:*")) as string[];
-  await waitFor(async () => (await channels()).length > 0, { what: "somebody waits" });
-  const [channel = ""] = await channels();
+  if (node === undefined) throw new Error("there is no node");
+  await somebodyWaits(cluster);
+  const [channel = ""] = await waiterChannels(node);
   const forger = new Redis(cluster.urls[0] ?? "");
   let isGranted = false;
   void waiting.then(() => (isGranted = true));
