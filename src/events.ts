@@ -70,6 +70,8 @@ export type HoldfastEvent =
     }
   /** How far a node's clock is ahead of the median of the nodes, each time it is met: every five seconds at least. */
   | { readonly type: "node-clock"; readonly node: string; readonly skewMs: number }
+  /** A node was admitted by a client with other options; what either promises is then no more than the weaker one keeps. */
+  | { readonly type: "mixed-options"; readonly node: string; readonly own: string; readonly others: string }
   /** The client's clocks jumped forward: a suspend, or a step of the wall clock. Leases end that much earlier. */
   | { readonly type: "clock-jump"; readonly jumpMs: number };
 

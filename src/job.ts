@@ -46,6 +46,7 @@ export interface CallKind {
 export const NO_OPTIONS: AcquireOptions = {};
 
 export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: Settings): Job {
+  if (settings.readOnly) throw new ConfigError("a locker with the option readOnly acquires nothing");
   const options = given === NO_OPTIONS ? NO_OPTIONS : checkShape(given);
   const list = checkKeys(keys, settings.keyPrefix);
   const ttlMs = options.ttlMs ?? settings.ttlMs;

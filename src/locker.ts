@@ -24,8 +24,8 @@ import { Lease, type LeaseToken } from "./lease/lease.ts";
 import { type Locks, type NamedLock, NamedLocks, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
-import type { AcquireOptions, LockerOptions } from "./options/options.ts";
-import { checkKey, resolveOptions, type Settings } from "./options/settings.ts";
+import type { AcquireOptions, InitOptions, LockerOptions } from "./options/options.ts";
+import { checkKey, flag, namedOptions, resolveOptions, type Settings } from "./options/settings.ts";
 import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
 import { Reentry } from "./reentry.ts";
 import { Shard } from "./shard.ts";
@@ -33,6 +33,8 @@ import { Shard } from "./shard.ts";
 const ACQUIRE: CallKind = { once: false, autoExtend: false, isLong: false };
 const ATTEMPT: CallKind = { once: true, autoExtend: false, isLong: false };
 const USING: CallKind = { once: false, autoExtend: true, isLong: true };
+
+const INIT_OPTIONS: ReadonlySet<string> = new Set<keyof InitOptions>(["resetFences"]);
 
 /** Makes a locker. Throws `ConfigError` or `OptionRangeError`; connects in the background (see `ready`). */
 export function createLocker(options: LockerOptions): Locker {
@@ -213,11 +215,17 @@ export class Locker implements AsyncDisposable, Locks {
   /**
    * Declares that no lock is outstanding on these nodes, so that none has to be waited for: ends all quarantines. To be called once
    * when a fleet is first set up; while locks are held it breaks their exclusion. Answers with the state of every node.
+   *
+   * `resetFences`: clocks that were ahead and are set right leave fences in the future, and no lock of their keys can be acquired before that.
+   * They are brought back to the present. Later fences are then smaller than those that were handed out: a resource that has seen one of these
+   * refuses every write until it is told to forget it.
    */
-  async init(): Promise<readonly FleetNodeState[]> {
+  async init(options: InitOptions = {}): Promise<readonly FleetNodeState[]> {
+    const resetsFences = flag("resetFences", namedOptions(options, INIT_OPTIONS)["resetFences"], false);
     this.#refuseClosed();
+    if (this.#settings.readOnly) throw new ConfigError("init needs a locker without the option readOnly");
     const fleets = [...this.#shards.values()].map(({ fleet }) => fleet);
-    const states = await Promise.all(fleets.map((fleet) => fleet.init()));
+    const states = await Promise.all(fleets.map((fleet) => fleet.init(resetsFences)));
     for (const fleet of fleets) {
       const fault = fleet.misconfigured();
       if (fault !== undefined) throw fault;

@@ -133,6 +133,7 @@ function createFleet(
     {
       ...settings,
       quorum: quorumOf(nodes.length),
+      admits: !settings.readOnly,
       times: { connectTimeoutMs, silenceMs },
       learnFloor: (floor) => proposals.learnFloor(floor),
     },

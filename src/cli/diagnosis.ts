@@ -137,14 +137,14 @@ function clock(
 }
 
 function admission({ marker, info }: Patient): Judged {
-  const { inc, until, maxttl } = marker;
+  const { inc, since, declared, ttl } = marker;
   if (inc === undefined)
     return {
       check: "admission",
       verdict: "warning",
       detail: "never admitted by a client",
       advice:
-        "the first client admits it, and waits for one maxTtlMs; `holdfast init` ends that wait where no lock can be outstanding",
+        "the first client admits it, and strict clients wait for one maxTtlMs from then on; `holdfast init` ends that wait where no lock can be outstanding",
     };
   if (!inc.startsWith(info.get("run_id") ?? "?"))
     return {
@@ -156,7 +156,7 @@ function admission({ marker, info }: Patient): Judged {
   return {
     check: "admission",
     verdict: "good",
-    detail: `for locks of up to ${maxttl ?? "?"} ms, quarantine until ${dated(until)}`,
+    detail: `since ${dated(since)}${declared ? `, declared new (${declared})` : ""}; locks lately of up to ${ttl ?? "?"} ms`,
   };
 }
 

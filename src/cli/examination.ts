@@ -52,7 +52,7 @@ export async function examine(input: NodeInput): Promise<Patient> {
   }
 }
 
-const MARKER_FIELDS = ["inc", "until", "maxttl"] as const;
+const MARKER_FIELDS = ["inc", "since", "declared", "ttl"] as const;
 
 function markerOf(values: readonly (string | null)[]): Patient["marker"] {
   const entries = MARKER_FIELDS.map((field, index) => [field, values[index]] as const);

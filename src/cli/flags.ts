@@ -73,7 +73,7 @@ function completed(env: Variables, isGiven: boolean, hasFlag: boolean): Variable
 export async function withLocker<T>(
   flags: NodeFlags,
   work: (locker: Locker, options: LockerOptions) => Promise<T>,
-  more: { readonly observer?: Observer; readonly maxTtlMs?: number } = {},
+  more: { readonly observer?: Observer; readonly maxTtlMs?: number; readonly readOnly?: boolean } = {},
 ): Promise<T> {
   const options = { ...lockerOptions(flags), ...more } as LockerOptions;
   await using locker = createLocker(options);

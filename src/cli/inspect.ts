@@ -1,5 +1,5 @@
 /** `holdfast inspect`: who holds a key, node by node. */
-import type { Inspection } from "../index.ts";
+import type { Inspection, Locker } from "../index.ts";
 import type { Command } from "./command.ts";
 import { EXIT } from "./exit.ts";
 import { NODE_FLAGS, oneKey, parsed, span, withLocker } from "./flags.ts";
@@ -18,11 +18,12 @@ export const inspectCommand: Command = {
   run: async (args, out) => {
     const { values, positionals } = parsed(args, NODE_FLAGS);
     const key = oneKey(positionals);
-    return withLocker(values, async (locker) => {
+    const look = async (locker: Locker) => {
       const seen = await locker.inspect(key);
       out.line(values.json ? JSON.stringify(plain(seen)) : described(seen, out));
       return isKnown(seen) ? EXIT.ok : EXIT.unreachable;
-    });
+    };
+    return withLocker(values, look, { readOnly: true });
   },
 };
 

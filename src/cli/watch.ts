@@ -1,7 +1,7 @@
 /** `holdfast watch`: the same as `inspect`, again and again. */
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { Inspection } from "../index.ts";
+import type { Inspection, Locker } from "../index.ts";
 import type { Command } from "./command.ts";
 import { EXIT } from "./exit.ts";
 import { duration, NODE_FLAGS, oneKey, parsed, span, withLocker } from "./flags.ts";
@@ -29,7 +29,7 @@ export const watchCommand: Command = {
     const interrupted = new AbortController();
     const stop = (): void => interrupted.abort();
     process.once("SIGINT", stop).once("SIGTERM", stop);
-    return withLocker(values, async (locker) => {
+    const look = async (locker: Locker) => {
       let last: Inspection | undefined;
       while (!interrupted.signal.aborted) {
         const seen = await locker.inspect(key);
@@ -38,7 +38,8 @@ export const watchCommand: Command = {
         await sleep(everyMs, undefined, { signal: interrupted.signal }).catch(() => {});
       }
       return EXIT.interrupted;
-    });
+    };
+    return withLocker(values, look, { readOnly: true });
   },
 };
 

@@ -48,8 +48,6 @@ function refusalDetail(vote: Refused, keys: readonly string[]): string {
       return "lost its memory (restarted, flushed or promoted) and is not admitted yet";
     case "quarantined":
       return `in quarantine for ${Math.ceil((vote.untilUs - vote.nowUs) / 1_000)} ms more, until all it may have forgotten has expired`;
-    case "ttl-too-long":
-      return `admitted for ttls of at most ${vote.maxTtlMs} ms (see maxTtlMs)`;
     case "missing":
       return `${named(keys, vote.key)}no longer held here${vote.holder === undefined ? "" : `, but by ${vote.holder}`}`;
   }

@@ -1,7 +1,7 @@
 /**
- * The Redis servers of one locker, and the restart guard (rules G1–G5): who may vote, and from when. A server whose memory this
- * client does not know is admitted only after all it may have forgotten has expired. Whoever is admitted is asked; the last word
- * is the script's, which compares the memory itself with every vote.
+ * The Redis servers of one locker, and the restart guard (rules G1–G8): who may vote, and from when. A server whose memory nobody admitted gets a
+ * marker that says when it began; this client asks it for votes once it is so old that all it may have forgotten has expired. The last word is
+ * the script's, which compares the memory itself with every vote.
  */
 import { type Clock, type Instant, Latch, type Timer } from "../clock/clock.ts";
 import type { NodeTime } from "../clock/node-time.ts";
@@ -9,9 +9,10 @@ import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { ConnectionTimes, NodeInput } from "./connection.ts";
-import { type Introduction, objection } from "./introduction.ts";
-import type { Fleet, FleetNodeState, Request } from "./lock-node.ts";
-import type { Admission } from "./node-state.ts";
+import { incarnationOf, type Introduction, objection } from "./introduction.ts";
+import type { Declaration, Fleet, FleetNodeState, Marker, Request } from "./lock-node.ts";
+import { MemoryWatch, outstandingTtlMs } from "./memory-watch.ts";
+import type { Admission, AdmitRequest } from "./node-state.ts";
 import { reachOf } from "./reach.ts";
 import { RedisNode, type RedisNodeEvents } from "./redis-node.ts";
 import { type EncodedRequest, encodeRequest } from "./script-calls.ts";
@@ -22,9 +23,15 @@ export type RestartGuard = "strict" | "first-use" | "trust";
 export interface FleetTerms extends ValidityRules {
   readonly quorum: number;
   readonly ttlMs: number;
+  /** What a node that lost its memory may have granted at least, whatever the others know of. */
+  readonly quarantineTtlMs: number;
   readonly maxTtlMs: number;
   readonly fenceTtlMs: number;
   readonly restartGuard: RestartGuard;
+  /** G7; 0 for never. */
+  readonly staleAfterMs: number;
+  /** False for those who only look: they admit nobody. */
+  readonly admits: boolean;
   readonly allowEviction: boolean;
   readonly waitReplicas: number;
   readonly nodeTimeoutMs: number;
@@ -39,8 +46,8 @@ const CHECKUP_MS = 5_000;
 const CHECKUP_WAITING_MS = 250;
 /** How long the first attempts wait for nodes that are slower than the first quorum: a lock on all nodes outlives more of them. */
 const LAGGARDS_MS = 50;
-/** An earlier admission may ask for longer quarantines a few times in a row, when others raise it meanwhile. */
-const ADMISSIONS_MAX = 3;
+/** A beginning so far in the future was noted before the clock was set back; less may be the answer's way. */
+const FUTURE_US = 1_000_000;
 
 export class RedisFleet implements Fleet {
   readonly nodes: readonly RedisNode[];
@@ -49,9 +56,14 @@ export class RedisFleet implements Fleet {
   readonly #nodeTime: NodeTime;
   readonly #events: Events;
   readonly #waiters = new Set<() => void>();
+  readonly #watches: readonly MemoryWatch[];
   readonly #admitting = new Set<RedisNode>();
+  /** G2: nodes that were another node's server when they were first met: a configuration that cannot work. */
+  readonly #bornTwins = new Set<RedisNode>();
   /** G4: the incarnations of a fleet that was never used; undefined until all nodes have had their first chance. */
   #unused: Set<string> | undefined;
+  /** By node: the options of others that were told of. */
+  readonly #toldOptions = new Map<string, string>();
   #lastStates: readonly string[] = [];
   #checkup: Timer | undefined;
   #checkupAt: Instant = Infinity;
@@ -80,11 +92,15 @@ export class RedisFleet implements Fleet {
       fenceTtlMs: terms.fenceTtlMs,
     };
     const nodeEvents: RedisNodeEvents = {
-      toldTime: (node, nowUs, askedAt, answeredAt) =>
-        nodeTime.observe(this.nodes.indexOf(node), nowUs, askedAt, answeredAt),
+      toldTime: (node, nowUs, askedAt, answeredAt) => {
+        const index = this.nodes.indexOf(node);
+        this.#watches[index]?.heard(answeredAt);
+        nodeTime.observe(index, nowUs, askedAt, answeredAt);
+      },
       met: this.#met.bind(this),
       changed: () => this.#changed(),
     };
+    this.#watches = inputs.map(() => new MemoryWatch());
     this.nodes = inputs.map(
       (input) => new RedisNode(reachOf(input, terms.times, clock), nodeTerms, clock, nodeEvents),
     );
@@ -114,9 +130,9 @@ export class RedisFleet implements Fleet {
     }
   }
 
-  async init(): Promise<readonly FleetNodeState[]> {
+  async init(resetsFences = false): Promise<readonly FleetNodeState[]> {
     await this.#allDecided(2 * this.#terms.times.connectTimeoutMs);
-    await Promise.all(this.nodes.map((node) => this.#declare(node)));
+    await Promise.all(this.nodes.map((node) => this.#declare(node, resetsFences)));
     return this.state();
   }
 
@@ -125,17 +141,13 @@ export class RedisFleet implements Fleet {
   }
 
   misconfigured(): ConfigError | undefined {
-    const met = new Map<string, RedisNode>();
-    for (const node of this.nodes) {
+    for (const node of this.#bornTwins) {
       const { acquaintance } = node;
-      if (!("met" in acquaintance) || acquaintance.met === undefined) continue;
-      const twin = met.get(acquaintance.met.runId);
-      if (twin !== undefined) {
+      if (acquaintance.kind === "excluded")
         return new ConfigError(
-          `nodes: ${twin.name} and ${node.name} are the same server (run_id ${acquaintance.met.runId}); a quorum needs independent ones`,
+          `nodes: ${node.name}: ${acquaintance.detail}; a quorum needs independent servers`,
         );
-      }
-      met.set(acquaintance.met.runId, node);
+      this.#bornTwins.delete(node);
     }
     return undefined;
   }
@@ -149,26 +161,114 @@ export class RedisFleet implements Fleet {
 
   #met(node: RedisNode, met: Introduction): void {
     if (this.#closed) return;
-    if (Number.isSafeInteger(met.nodeUs)) {
-      const index = this.nodes.indexOf(node);
-      this.#nodeTime.observe(index, met.nodeUs, met.askedAt, met.answeredAt);
-      const skewMs = this.#nodeTime.skewMs(index) ?? 0;
-      this.#events.emit(() => ({ type: "node-clock", node: node.name, skewMs }));
-    }
-    const detail = objection(met, this.#terms.allowEviction);
-    const { acquaintance } = node;
-    if (detail !== undefined) {
-      node.become({ kind: "excluded", detail, met });
-    } else if (
-      acquaintance.kind === "admitted" &&
-      met.marker !== undefined &&
-      isSameMemory(acquaintance.met, met)
-    ) {
-      node.become({ kind: "admitted", met, marker: met.marker });
-    } else {
-      node.become({ kind: "unadmitted", detail: "waits for its admission", met });
-    }
+    this.#learnTime(node, met);
+    this.#watchOf(node).meet(met.runId, met.askedAt);
+    const detail = this.#objection(node, met);
+    if (detail !== undefined) node.become({ kind: "excluded", detail, met });
+    else this.#judge(node, met);
     this.#considerAll();
+  }
+
+  #learnTime(node: RedisNode, met: Introduction): void {
+    if (!Number.isSafeInteger(met.nodeUs)) return;
+    const index = this.nodes.indexOf(node);
+    this.#nodeTime.observe(index, met.nodeUs, met.askedAt, met.answeredAt);
+    const skewMs = this.#nodeTime.skewMs(index) ?? 0;
+    this.#events.emit(() => ({ type: "node-clock", node: node.name, skewMs }));
+  }
+
+  /** G2: a server has one vote, under the name under which it was met first. */
+  #objection(node: RedisNode, met: Introduction): string | undefined {
+    const own = objection(met, this.#terms.allowEviction);
+    const twin = this.nodes.find((other) => other !== node && isVoterOf(other, met.runId));
+    if (own !== undefined || twin === undefined) return own;
+    if (node.acquaintance.kind === "connecting") this.#bornTwins.add(node);
+    return `it is the same server as ${twin.name} (run_id ${met.runId}), which has its vote under that name`;
+  }
+
+  /** What is to be made of the memory that its server has now. Where a doubt can be left to the script, a node that votes goes on voting. */
+  #judge(node: RedisNode, met: Introduction): void {
+    const { acquaintance } = node;
+    const { marker } = met;
+    const standing = marker === undefined ? "new" : this.#standingOf(node, met, marker);
+    const isVoting =
+      acquaintance.kind === "admitted" && acquaintance.marker.incarnation === marker?.incarnation;
+    if (marker !== undefined && (standing === "known" || (standing === "doubtful" && isVoting)))
+      this.#enter(node, met, marker);
+    else node.become({ kind: "unadmitted", detail: "waits for its admission", met });
+    if (standing === "doubtful" && isVoting && this.#terms.admits) void this.#admitOnce(node, met, undefined);
+  }
+
+  /**
+   * `known`: the memory that its marker names, whoever admitted it. `new`: it is to be admitted before it is asked. `doubtful`: the node must look
+   * once more, which changes nothing or admits it anew.
+   */
+  #standingOf(node: RedisNode, met: Introduction, marker: Marker): "known" | "doubtful" | "new" {
+    const { allowEviction, staleAfterMs } = this.#terms;
+    if (!marker.incarnation.startsWith(met.runId)) return "new";
+    if (met.evictedKeys > marker.evictedKeys && !allowEviction) return "new";
+    const { notBeforeUs, youngSinceUs } = this.#firstHand(node, met);
+    if (marker.sinceUs < notBeforeUs || youngSinceUs > marker.sinceUs) return "new";
+    const isFuture = marker.sinceUs > met.nodeUs + FUTURE_US;
+    const isDoubtful = marker.replicationId !== met.replicationId || isFuture || staleAfterMs > 0;
+    return isDoubtful ? "doubtful" : "known";
+  }
+
+  /** G6 and G8: what this client has seen itself. */
+  #firstHand(node: RedisNode, met: Introduction): Pick<AdmitRequest, "notBeforeUs" | "youngSinceUs"> {
+    const watch = this.#watchOf(node);
+    const { nodeUs, askedAt, answeredAt, marker } = met;
+    return {
+      notBeforeUs: watch.notBeforeUs(nodeUs, askedAt),
+      youngSinceUs:
+        marker === undefined ? 0 : watch.youngSinceUs(marker, nodeUs, answeredAt, this.#terms.driftFactor),
+    };
+  }
+
+  /** It may be asked from now on; whether it is old enough is looked at with every vote. */
+  #enter(node: RedisNode, met: Introduction, marker: Marker): void {
+    const watch = this.#watchOf(node);
+    watch.accept(marker, met.nodeUs, met.askedAt);
+    this.#terms.learnFloor(marker.floor);
+    const silenceMs = watch.silenceMs(this.#wantedSilenceMs(node, marker));
+    const votesFrom =
+      silenceMs === 0 || marker.declared === "init" ? -Infinity : watch.oldEnoughAt(silenceMs);
+    node.become({ kind: "admitted", met, marker, silenceMs, votesFrom });
+    if (this.#quarantineLeftMs(node) === 0) watch.endSilence();
+    this.#compareOptions(node, marker);
+  }
+
+  /** Options that differ weaken what each of the clients could promise alone; nobody but the operator can know whether that is meant. */
+  #compareOptions({ name }: RedisNode, { options }: Marker): void {
+    const own = this.#ownOptions();
+    if (options === "" || options === own || this.#toldOptions.get(name) === options) return;
+    this.#toldOptions.set(name, options);
+    this.#events.emit(() => ({ type: "mixed-options", node: name, own, others: options }));
+  }
+
+  /** What all clients of a node should agree on. */
+  #ownOptions(): string {
+    const { restartGuard, clockWindowMs, quarantineTtlMs } = this.#terms;
+    return `restartGuard=${restartGuard} clockWindowMs=${clockWindowMs} quarantineTtlMs=${quarantineTtlMs} nodes=${this.nodes.length}`;
+  }
+
+  /** N2: this client's own guard; nobody else's counts, but for a declaration. */
+  #wantedSilenceMs(node: RedisNode, { declared }: Marker): number {
+    const { restartGuard, quarantineTtlMs } = this.#terms;
+    if (restartGuard === "trust") return 0;
+    if (restartGuard === "first-use" && declared !== undefined) return 0;
+    const longest = Math.max(quarantineTtlMs, ...this.#outstandingTtls(node));
+    return quarantineMs(longest, this.#terms);
+  }
+
+  /** G3: what a node that lost its memory may have granted is bounded by what the others granted. */
+  #outstandingTtls(node: RedisNode): number[] {
+    return this.nodes.flatMap((other, index) => {
+      const { marker } = other;
+      if (other === node || marker === undefined) return [];
+      const nowUs = this.#nodeTime.nodeUs(index, this.#clock.now());
+      return nowUs === undefined ? [] : [outstandingTtlMs(marker, nowUs)];
+    });
   }
 
   /** One more clock is known, so others may be admitted now too (G3). */
@@ -177,19 +277,30 @@ export class RedisFleet implements Fleet {
   }
 
   /** Admits a node that waits for it, if enough clocks agree with its own. */
-  async #consider(node: RedisNode, declared = false): Promise<void> {
+  async #consider(node: RedisNode, declared?: Declaration, resetsFloor = false): Promise<void> {
     const { acquaintance } = node;
-    const isWaiting = acquaintance.kind === "unadmitted" || (declared && acquaintance.kind === "admitted");
-    if (!isWaiting || this.#admitting.has(node) || this.#closed || !this.#knowsWhetherUsed()) return;
+    const isWaiting =
+      acquaintance.kind === "unadmitted" || (declared !== undefined && acquaintance.kind === "admitted");
+    if (!isWaiting || this.#closed || !this.#terms.admits || !this.#knowsWhetherUsed()) return;
     const doubt = this.#clockDoubt(node);
     if (doubt !== undefined) {
       if (acquaintance.kind === "unadmitted" && acquaintance.detail !== doubt)
         node.become({ ...acquaintance, detail: doubt });
       return;
     }
+    await this.#admitOnce(node, acquaintance.met, declared, resetsFloor);
+  }
+
+  async #admitOnce(
+    node: RedisNode,
+    met: Introduction,
+    declared: Declaration | undefined,
+    resetsFloor = false,
+  ): Promise<void> {
+    if (this.#admitting.has(node)) return;
     this.#admitting.add(node);
     try {
-      await this.#admit(node, acquaintance.met, declared);
+      await this.#admit(node, met, declared, resetsFloor);
     } finally {
       this.#admitting.delete(node);
       this.#changed();
@@ -213,27 +324,31 @@ export class RedisFleet implements Fleet {
       "met" in acquaintance && acquaintance.met !== undefined ? [acquaintance.met] : [],
     );
     const isUnused = met.length === this.nodes.length && met.every(({ marker }) => marker === undefined);
-    this.#unused = new Set(isUnused ? met.map(({ incarnation }) => incarnation) : []);
+    this.#unused = new Set(isUnused ? met.map(incarnationOf) : []);
     return true;
   }
 
-  async #admit(node: RedisNode, met: Introduction, isDeclared: boolean): Promise<void> {
+  async #admit(
+    node: RedisNode,
+    met: Introduction,
+    declared: Declaration | undefined,
+    resetsFloor: boolean,
+  ): Promise<void> {
+    const { staleAfterMs, allowEviction } = this.#terms;
+    const incarnation = incarnationOf(met);
     // Once for each: were it flushed later, its incarnation would still be the same.
-    const declared = this.#unused?.delete(met.incarnation) === true || isDeclared;
-    let maxTtlMs = Math.max(this.#terms.maxTtlMs, ...this.#knownMaxTtls());
-    for (let tries = 1; ; tries++) {
-      const isPatient = this.#terms.restartGuard !== "trust" && !declared;
-      const admission = await node.admit({
-        incarnation: met.incarnation,
-        maxTtlMs,
-        quarantineMs: isPatient ? quarantineMs(maxTtlMs, this.#terms) : 0,
-        tauUs: this.#nodeTime.estimateUs(this.#clock.now()) ?? 0,
-        declared,
-      });
-      if (admission.kind !== "ttl-too-short" || tries >= ADMISSIONS_MAX)
-        return this.#take(node, met, admission);
-      maxTtlMs = admission.maxTtlMs;
-    }
+    const isUnused = this.#unused?.delete(incarnation) === true;
+    const admission = await node.admit({
+      incarnation,
+      tauUs: this.#nodeTime.estimateUs(this.#clock.now()) ?? 0,
+      declared: declared ?? (isUnused ? "first-use" : undefined),
+      ...this.#firstHand(node, met),
+      staleAfterMs,
+      allowEviction,
+      resetsFloor,
+      options: this.#ownOptions(),
+    });
+    this.#take(node, met, admission);
   }
 
   #take(
@@ -243,15 +358,19 @@ export class RedisFleet implements Fleet {
   ): void {
     const { acquaintance } = node;
     // Another introduction, or the end of the connection, may have come first.
-    if (
-      !("met" in acquaintance) ||
-      acquaintance.met?.incarnation !== met.incarnation ||
-      acquaintance.kind === "excluded"
-    )
+    if (!("met" in acquaintance) || acquaintance.met?.runId !== met.runId || acquaintance.kind === "excluded")
       return;
     if (admission.kind === "admitted") {
-      this.#terms.learnFloor(admission.marker.floor);
-      node.become({ kind: "admitted", met, marker: admission.marker });
+      const nodeUs = admission.nowUs;
+      const at = this.#clock.now();
+      this.#enter(
+        node,
+        { ...met, nodeUs, askedAt: at, answeredAt: at, marker: admission.marker },
+        admission.marker,
+      );
+    } else if (acquaintance.kind === "admitted") {
+      // The script goes on judging its votes, and the next check-up asks again.
+      if (admission.kind === "other-incarnation") node.meet();
     } else {
       if (admission.kind === "other-incarnation") node.meet();
       const detail = admission.kind === "faulted" ? admission.detail : admission.kind;
@@ -259,22 +378,10 @@ export class RedisFleet implements Fleet {
     }
   }
 
-  async #declare(node: RedisNode): Promise<void> {
+  async #declare(node: RedisNode, resetsFences: boolean): Promise<void> {
     while (this.#admitting.has(node)) await this.#nextChange();
-    await this.#consider(node, true);
-  }
-
-  /** G3: what a node that lost its marker may have granted is bounded by what the others were admitted for. */
-  #knownMaxTtls(): number[] {
-    return this.nodes.flatMap(({ acquaintance }) => {
-      const marker =
-        acquaintance.kind === "admitted"
-          ? acquaintance.marker
-          : "met" in acquaintance
-            ? acquaintance.met?.marker
-            : undefined;
-      return marker === undefined ? [] : [marker.maxTtlMs];
-    });
+    await this.#consider(node, "init", resetsFences);
+    if (resetsFences && node.acquaintance.kind === "admitted") await node.resetFences();
   }
 
   #isOpen(): boolean {
@@ -296,11 +403,21 @@ export class RedisFleet implements Fleet {
     }
   }
 
+  /** By the node's clock and by this client's, whichever says longer. */
   #quarantineLeftMs(node: RedisNode): number {
     const { acquaintance } = node;
     if (acquaintance.kind !== "admitted") return 0;
+    const { marker, silenceMs, votesFrom } = acquaintance;
     const nodeUs = this.#nodeTime.nodeUs(this.nodes.indexOf(node), this.#clock.now());
-    return nodeUs === undefined ? 0 : Math.max(0, Math.ceil((acquaintance.marker.untilUs - nodeUs) / 1_000));
+    if (silenceMs === 0 || marker.declared === "init" || nodeUs === undefined) return 0;
+    const byNodeMs = (marker.sinceUs - nodeUs) / 1_000 + silenceMs;
+    return Math.max(0, Math.ceil(Math.max(byNodeMs, votesFrom - this.#clock.now())));
+  }
+
+  #watchOf(node: RedisNode): MemoryWatch {
+    const watch = this.#watches[this.nodes.indexOf(node)];
+    if (watch === undefined) throw new Error("a node of another fleet");
+    return watch;
   }
 
   #stateOf(node: RedisNode): FleetNodeState {
@@ -338,8 +455,10 @@ export class RedisFleet implements Fleet {
   }
 
   #planCheckup(states: readonly FleetNodeState[] = this.state()): void {
-    const isWaiting = states.some(({ state }) => state === "unadmitted" || state === "quarantined");
-    const at = this.#clock.glance() + (isWaiting ? CHECKUP_WAITING_MS : CHECKUP_MS);
+    const { admits, staleAfterMs } = this.#terms;
+    const isWaiting = admits && states.some(({ state }) => state === "unadmitted" || state === "quarantined");
+    const usualMs = staleAfterMs > 0 ? Math.min(CHECKUP_MS, staleAfterMs / 3) : CHECKUP_MS;
+    const at = this.#clock.glance() + (isWaiting ? CHECKUP_WAITING_MS : usualMs);
     if (this.#closed || at >= this.#checkupAt) return;
     this.#checkup?.cancel();
     this.#checkupAt = at;
@@ -351,8 +470,12 @@ export class RedisFleet implements Fleet {
   }
 }
 
-function isSameMemory(before: Introduction, now: Introduction): boolean {
-  return before.incarnation === now.incarnation && now.marker?.incarnation === now.incarnation;
+/** Whether a server has its vote under this name, or is about to get it. */
+function isVoterOf({ acquaintance }: RedisNode, runId: string): boolean {
+  return (
+    (acquaintance.kind === "admitted" || acquaintance.kind === "unadmitted") &&
+    acquaintance.met.runId === runId
+  );
 }
 
 /** A request goes to all nodes one after the other, in the same words. */
@@ -366,7 +489,7 @@ function encodingOnce(usualTtlMs: number): (request: Request) => EncodedRequest 
   };
 }
 
-/** One address twice is seen at once; one server under two addresses only when it is met (`misconfigured`). */
+/** One address twice is seen at once; one server under two addresses only when it is met (G2). */
 function refuseTwins(nodes: readonly RedisNode[]): void {
   nodes.forEach((node, index) => {
     if (nodes.findIndex((other) => other.name === node.name) !== index) {

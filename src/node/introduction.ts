@@ -5,13 +5,14 @@
 import type { Clock, Instant } from "../clock/clock.ts";
 import type { Connection } from "./connection.ts";
 import type { Marker } from "./lock-node.ts";
-import { MARKER_KEY } from "./redis-scripts.ts";
+import { MARKER_FIELDS, MARKER_KEY } from "./redis-scripts.ts";
 import { decodeMarker } from "./script-calls.ts";
 
 export interface Introduction {
   readonly runId: string;
-  /** inc: `run_id:master_replid`. The run id alone survives a promotion; uptime follows the wall clock. */
-  readonly incarnation: string;
+  /** The run id alone survives a promotion; uptime follows the wall clock. */
+  readonly replicationId: string;
+  readonly evictedKeys: number;
   readonly role: string;
   readonly maxMemory: number;
   readonly maxMemoryPolicy: string;
@@ -25,19 +26,20 @@ export interface Introduction {
 export async function introduce(connection: Connection, clock: Clock): Promise<Introduction> {
   const askedAt = clock.glance();
   const time = connection.call("TIME").then((answer) => ({ answer, answeredAt: clock.glance() }));
-  const [{ answer, answeredAt }, server, replication, memory, fields] = await Promise.all([
+  const [{ answer, answeredAt }, fields, ...sections] = await Promise.all([
     time,
+    connection.call("HMGET", MARKER_KEY, ...MARKER_FIELDS),
     connection.call("INFO", "server"),
     connection.call("INFO", "replication"),
     connection.call("INFO", "memory"),
-    connection.call("HMGET", MARKER_KEY, "inc", "until", "floor", "maxttl"),
+    connection.call("INFO", "stats"),
   ]);
-  const info = parseInfo(`${String(server)}\n${String(replication)}\n${String(memory)}`);
-  const runId = info.get("run_id") ?? "";
+  const info = parseInfo(sections.map(String).join("\n"));
   const [seconds, micros] = Array.isArray(answer) ? (answer as unknown[]) : [];
   return {
-    runId,
-    incarnation: `${runId}:${info.get("master_replid") ?? ""}`,
+    runId: info.get("run_id") ?? "",
+    replicationId: info.get("master_replid") ?? "",
+    evictedKeys: Number(info.get("evicted_keys") ?? 0),
     role: info.get("role") ?? "unknown",
     maxMemory: Number(info.get("maxmemory") ?? 0),
     maxMemoryPolicy: info.get("maxmemory_policy") ?? "noeviction",
@@ -46,6 +48,11 @@ export async function introduce(connection: Connection, clock: Clock): Promise<I
     answeredAt,
     marker: decodeMarker(fields),
   };
+}
+
+/** What a memory of this server is called that is admitted now (rule G1). */
+export function incarnationOf({ runId, replicationId }: Introduction): string {
+  return `${runId}:${replicationId}`;
 }
 
 function parseInfo(text: string): Map<string, string> {
@@ -60,7 +67,7 @@ function parseInfo(text: string): Map<string, string> {
 
 /** Why this server must not vote, or undefined where it may (G2). Its clock is judged with every vote, by the script (N8). */
 export function objection(met: Introduction, allowEviction: boolean): string | undefined {
-  if (!/^[0-9a-f]{40}:[0-9a-f]{40}$/.test(met.incarnation))
+  if (!/^[0-9a-f]{40}:[0-9a-f]{40}$/.test(incarnationOf(met)))
     return "it does not say which server it is (run_id, master_replid)";
   if (!Number.isSafeInteger(met.nodeUs)) return "it does not tell its time";
   if (met.role !== "master")

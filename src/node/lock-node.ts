@@ -98,10 +98,8 @@ export type Refusal =
   | { readonly reason: "clock" }
   /** N1: the node's present memory was not admitted by this client. */
   | { readonly reason: "unadmitted" }
-  /** N2: admitted, but silent until everything it may have forgotten has expired. */
+  /** N2: admitted, and too young for this client's guard: silent until everything it may have forgotten has expired. */
   | { readonly reason: "quarantined"; readonly untilUs: number }
-  /** N3: longer than the ttl the quarantines are computed for. */
-  | { readonly reason: "ttl-too-long"; readonly maxTtlMs: number }
   /** E1, E2: `keys[key]` is not held with our value; `holder` has it, or nobody. */
   | { readonly reason: "missing"; readonly key: number; readonly holder: string | undefined };
 
@@ -124,12 +122,35 @@ export interface Sighting {
   readonly marker: Marker | undefined;
 }
 
-/** The admission marker: what this memory of the node was admitted with (`holdfast:node`). */
+/** Who says that no lock was outstanding when a memory began: an operator, for all clients, or a client for those that are as trusting. */
+export type Declaration = "init" | "first-use";
+
+/**
+ * The admission marker: what a memory of the node knows of itself (`holdfast:node`). It says when the memory began; how long to wait after
+ * that is every client's own affair.
+ */
 export interface Marker {
+  /** Names the memory: `run_id:master_replid` of the server when it was admitted. */
   readonly incarnation: string;
-  readonly untilUs: number;
+  /** The server's replication id when the memory was last known to be the same. */
+  readonly replicationId: string;
+  /** What the server had done so far that could have replaced its memory; empty where that is not known. */
+  readonly history: string;
+  /** Node time of the admission: nothing older is remembered. */
+  readonly sinceUs: number;
+  readonly declared: Declaration | undefined;
+  /** No smaller fence is granted. */
   readonly floor: number;
-  readonly maxTtlMs: number;
+  /** The largest ttl that was granted, in this generation and in the one before, and when the next one begins (N3). */
+  readonly ttlMs: number;
+  readonly earlierTtlMs: number;
+  readonly turnUs: number;
+  /** How many keys the server had evicted. */
+  readonly evictedKeys: number;
+  /** Node time of the last admission or check-up that was asked to say so. */
+  readonly contactUs: number;
+  /** The options of whoever admitted it, for comparison. */
+  readonly options: string;
 }
 
 export interface LockNode {
@@ -164,8 +185,9 @@ export interface Fleet {
   opened(): Promise<void>;
   /** Settles when a quorum of nodes may vote, quarantines included. Rejects with the signal's reason, or with a ConfigError. */
   ready(signal?: AbortSignal): Promise<void>;
-  /** Declares that no lock is outstanding anywhere: ends all quarantines (rule G4). Answers with the nodes that took it. */
-  init(): Promise<readonly FleetNodeState[]>;
+  /** Declares that no lock is outstanding anywhere: ends all quarantines, for all clients (rule G4). Answers with the nodes that took it. */
+  /** `resetsFences`: fences that lie in the future of the nodes' clocks are brought back, and later ones may be smaller than they were. */
+  init(resetsFences?: boolean): Promise<readonly FleetNodeState[]>;
   state(): readonly FleetNodeState[];
   /** A configuration that can never work, found out only by talking to the nodes; undefined while all is well. */
   misconfigured(): Error | undefined;

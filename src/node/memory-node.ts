@@ -14,17 +14,36 @@ import type {
   Sighting,
   Vote,
 } from "./lock-node.ts";
-import { NodeState, type NodeTerms } from "./node-state.ts";
+import { type AdmitRequest, NodeState, type NodeTerms, type ServerFacts } from "./node-state.ts";
 
 /** Expired locks and fences are forgotten every so many requests, so that keys used once do not stay for good. */
 const SWEEP_EVERY_REQUESTS = 10_000;
 
-/** One incarnation for the life of the process: this memory is lost with everybody who used it. */
-const INCARNATION = "memory:1";
+/** One memory for the life of the process: it is lost with everybody who used it. */
+const SERVER: ServerFacts = {
+  runId: "memory",
+  replicationId: "1",
+  wasReplica: false,
+  history: "",
+  evictedKeys: 0,
+};
+const INCARNATION = `${SERVER.runId}:${SERVER.replicationId}`;
+
+const ADMISSION: AdmitRequest = {
+  incarnation: INCARNATION,
+  tauUs: 0,
+  declared: undefined,
+  notBeforeUs: 0,
+  youngSinceUs: 0,
+  staleAfterMs: 0,
+  allowEviction: true,
+  resetsFloor: false,
+  options: "memory",
+};
 
 export class MemoryNode {
   readonly #listeners = new Map<string, (key: string) => void>();
-  readonly #state = new NodeState(INCARNATION, undefined, (waiter, key) => this.#tell(waiter, key));
+  readonly #state = new NodeState(SERVER, undefined, (waiter, key) => this.#tell(waiter, key));
   readonly #nowUs: () => number;
   readonly #terms: NodeTerms;
   #requests = 0;
@@ -32,15 +51,14 @@ export class MemoryNode {
   /** `nowUs`: the node's own clock, in µs, and never going back. */
   constructor(nowUs: () => number, fenceTtlMs: number) {
     this.#nowUs = nowUs;
-    this.#terms = { incarnation: INCARNATION, clockWindowMs: 0, leadMs: leadMs(0), fenceTtlMs };
-    const admission = {
+    this.#terms = {
       incarnation: INCARNATION,
-      maxTtlMs: Number.MAX_SAFE_INTEGER,
-      quarantineMs: 0,
-      tauUs: 0,
-      declared: false,
+      clockWindowMs: 0,
+      leadMs: leadMs(0),
+      fenceTtlMs,
+      silenceMs: 0,
     };
-    this.#state.admit(admission, this.#terms, 0);
+    this.#state.admit(ADMISSION, this.#terms, 0);
   }
 
   ask(request: Request, reply: (vote: Vote) => void): void {

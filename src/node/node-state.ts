@@ -5,6 +5,7 @@
  */
 import type {
   AcquireRequest,
+  Declaration,
   ExchangeRequest,
   ExtendRequest,
   LeaveRequest,
@@ -26,25 +27,45 @@ export interface NodeTerms {
   /** B of rule N8. */
   readonly leadMs: number;
   readonly fenceTtlMs: number;
+  /** How old a memory must be to vote for this client (N2); 0 where it trusts restarts. */
+  readonly silenceMs: number;
+}
+
+/** What a server says of itself; none of it is part of its memory. */
+export interface ServerFacts {
+  readonly runId: string;
+  readonly replicationId: string;
+  /** `master_replid2` is set: it was a replica since its backlog was made. */
+  readonly wasReplica: boolean;
+  /** How often it was told to become a replica or a master; empty where that is not known. */
+  readonly history: string;
+  readonly evictedKeys: number;
 }
 
 export interface AdmitRequest {
+  /** `run_id:master_replid`, as the server introduced itself. */
   readonly incarnation: string;
-  readonly maxTtlMs: number;
-  /** Computed for `maxTtlMs`. */
-  readonly quarantineMs: number;
   readonly tauUs: number;
-  /** True: no lock is outstanding, so a quarantine that runs is ended (`init`). */
-  readonly declared: boolean;
+  /** That no lock is outstanding. By `init` it counts for a memory that was admitted before, too. */
+  readonly declared: Declaration | undefined;
+  /** G6: a memory that began before this node time is taken for a new one. */
+  readonly notBeforeUs: number;
+  /** G8: by the client's own clock it did not begin before this node time; 0 where the client cannot tell. */
+  readonly youngSinceUs: number;
+  /** G7: a memory without contact for longer is taken for a new one; 0 for never. */
+  readonly staleAfterMs: number;
+  /** Whether keys that were evicted are no loss. */
+  readonly allowEviction: boolean;
+  /** Brings a floor that lies in the future back to what the node's clock allows. Fences may then be smaller than forgotten ones. */
+  readonly resetsFloor: boolean;
+  readonly options: string;
 }
 
 export type Admission =
   | { readonly kind: "admitted"; readonly nowUs: number; readonly marker: Marker }
   /** The node's memory is not the one named: look again. */
   | { readonly kind: "other-incarnation"; readonly nowUs: number }
-  | { readonly kind: "clock"; readonly nowUs: number }
-  /** An earlier admission allowed longer ttls: ask again with a quarantine computed for `maxTtlMs`. */
-  | { readonly kind: "ttl-too-short"; readonly nowUs: number; readonly maxTtlMs: number };
+  | { readonly kind: "clock"; readonly nowUs: number };
 
 interface Expiring<T> {
   readonly value: T;
@@ -52,16 +73,15 @@ interface Expiring<T> {
 }
 
 export class NodeState {
-  /** The node's present memory; a restart or a promotion gives it another. */
-  readonly incarnation: string;
+  readonly #server: ServerFacts;
   readonly #locks = new Map<string, Expiring<string>>();
   readonly #fences = new Map<string, Expiring<number>>();
   #lines: WaitingLines;
   #marker: Marker | undefined;
 
-  /** `marker`: what an earlier memory left behind, where the node was restored from a snapshot. */
-  constructor(incarnation: string, marker?: Marker, tell: Tell = () => false) {
-    this.incarnation = incarnation;
+  /** `server`: read with every request. `marker`: what an earlier memory left behind, where the node was restored from a snapshot. */
+  constructor(server: ServerFacts, marker?: Marker, tell: Tell = () => false) {
+    this.#server = server;
     this.#marker = marker;
     this.#lines = new WaitingLines(tell);
   }
@@ -70,9 +90,14 @@ export class NodeState {
     return this.#marker;
   }
 
-  /** What the memory of a process with this `incarnation` is after it was read from a disk that had all of this. */
-  copy(incarnation: string): NodeState {
-    const copy = new NodeState(incarnation, this.#marker);
+  /** Whether it is the memory that its marker names (N1). */
+  get isAdmitted(): boolean {
+    return this.#marker !== undefined && isSameMemory(this.#marker, this.#server);
+  }
+
+  /** What a later memory of the same server is that was read from a disk, or a master, that had all of this. */
+  copy(): NodeState {
+    const copy = new NodeState(this.#server, this.#marker);
     for (const [key, lock] of this.#locks) copy.#locks.set(key, lock);
     for (const [key, fence] of this.#fences) copy.#fences.set(key, fence);
     copy.#lines = this.#lines.copy();
@@ -100,20 +125,28 @@ export class NodeState {
   }
 
   admit(request: AdmitRequest, terms: NodeTerms, nowUs: number): Admission {
-    const { incarnation, maxTtlMs } = request;
-    if (incarnation !== this.incarnation) return { kind: "other-incarnation", nowUs };
+    const { runId, replicationId, history, evictedKeys } = this.#server;
+    if (request.incarnation !== `${runId}:${replicationId}`) return { kind: "other-incarnation", nowUs };
     if (isOutside(request.tauUs, nowUs, terms.clockWindowMs)) return { kind: "clock", nowUs };
     const old = this.#marker;
-    if (old?.incarnation === incarnation) {
-      const untilUs = request.declared ? Math.min(old.untilUs, nowUs) : old.untilUs;
-      this.#marker = { ...old, untilUs, maxTtlMs: Math.max(old.maxTtlMs, maxTtlMs) };
-    } else if (old !== undefined && old.maxTtlMs > maxTtlMs) {
-      return { kind: "ttl-too-short", nowUs, maxTtlMs: old.maxTtlMs };
-    } else {
-      const floor = Math.max(old?.floor ?? 0, nowUs + terms.leadMs * 1_000);
-      this.#marker = { incarnation, untilUs: nowUs + request.quarantineMs * 1_000, floor, maxTtlMs };
-    }
+    const leadUs = nowUs + terms.leadMs * 1_000;
+    const marker =
+      old !== undefined && this.#isUnbroken(old, request, nowUs)
+        ? continued(old, request, nowUs, leadUs)
+        : begun(old, request, nowUs, leadUs);
+    this.#marker = { ...marker, replicationId, history, evictedKeys, contactUs: nowUs };
     return { kind: "admitted", nowUs, marker: this.#marker };
+  }
+
+  /** A1: the memory that was admitted, which has lost nothing and which nobody else stood in for. */
+  #isUnbroken(
+    old: Marker,
+    { notBeforeUs, staleAfterMs, allowEviction }: AdmitRequest,
+    nowUs: number,
+  ): boolean {
+    if (!isSameMemory(old, this.#server) || old.sinceUs < notBeforeUs) return false;
+    if (staleAfterMs > 0 && nowUs - old.contactUs > staleAfterMs * 1_000) return false;
+    return allowEviction || this.#server.evictedKeys <= old.evictedKeys;
   }
 
   /** Who has each key now. */
@@ -156,8 +189,8 @@ export class NodeState {
     from: string | undefined,
     waiter: Waiter | undefined,
   ): Refusal | undefined {
-    const { keys, holder, proposal, tauUs, ttlMs } = request;
-    const refusal = this.#admission(ttlMs, terms, nowUs);
+    const { keys, holder, proposal, tauUs } = request;
+    const refusal = this.#admission(terms, nowUs);
     if (refusal !== undefined) return refusal;
     const locks = keys.map((key) => living(this.#locks.get(key), nowUs));
     const fences = keys.map((key) => this.#fence(key, nowUs));
@@ -183,8 +216,9 @@ export class NodeState {
     terms: NodeTerms,
     nowUs: number,
   ): void {
+    this.#noteTtl(ttlMs, nowUs);
     for (const key of keys) {
-      this.#setFence(key, proposal, terms, nowUs);
+      this.#setFence(key, proposal, terms.fenceTtlMs + ttlMs, nowUs);
       this.#locks.set(key, { value: holder, expiresMs: expiry(nowUs, ttlMs) });
       if (waiter !== undefined) this.#lines.part(key, waiter.id);
     }
@@ -215,12 +249,13 @@ export class NodeState {
   }
 
   #extend(request: ExtendRequest, terms: NodeTerms, nowUs: number): Refusal | undefined {
-    const refusal = this.#admission(request.ttlMs, terms, nowUs);
+    const refusal = this.#admission(terms, nowUs);
     if (refusal !== undefined) return refusal;
     const locks = request.keys.map((key) => living(this.#locks.get(key), nowUs));
     const key = locks.findIndex((lock) => lock?.value !== request.holder);
     if (key >= 0) return { reason: "missing", key, holder: locks[key]?.value }; // E1, E2
     if (isOutside(request.tauUs, nowUs, terms.clockWindowMs)) return { reason: "clock" };
+    this.#noteTtl(request.ttlMs, nowUs);
     for (const each of request.keys) {
       this.#locks.set(each, { value: request.holder, expiresMs: expiry(nowUs, request.ttlMs) });
     }
@@ -240,7 +275,7 @@ export class NodeState {
     }
     const tombstone = Math.min(proposal, nowUs + terms.leadMs * 1_000);
     for (const key of keys) {
-      if (this.#fence(key, nowUs) < tombstone) this.#setFence(key, tombstone, terms, nowUs); // R2
+      if (this.#fence(key, nowUs) < tombstone) this.#setFence(key, tombstone, terms.fenceTtlMs, nowUs); // R2
     }
     return woke ? "woke" : undefined;
   }
@@ -265,23 +300,77 @@ export class NodeState {
     this.#lines.sweep((expiresMs) => hasPassed(expiresMs, nowUs), [key]);
   }
 
-  /** N1–N3, the same for everything that would make or prolong a lock. */
-  #admission(ttlMs: number, terms: NodeTerms, nowUs: number): Refusal | undefined {
+  /** N1 and N2, the same for everything that would make or prolong a lock. */
+  #admission(terms: NodeTerms, nowUs: number): Refusal | undefined {
     const marker = this.#marker;
-    if (marker?.incarnation !== terms.incarnation || terms.incarnation !== this.incarnation)
+    if (marker?.incarnation !== terms.incarnation || !isSameMemory(marker, this.#server))
       return { reason: "unadmitted" };
-    if (nowUs < marker.untilUs) return { reason: "quarantined", untilUs: marker.untilUs };
-    if (ttlMs > marker.maxTtlMs) return { reason: "ttl-too-long", maxTtlMs: marker.maxTtlMs };
+    const { replicationId } = this.#server;
+    if (marker.replicationId !== replicationId) this.#marker = { ...marker, replicationId };
+    const untilUs = marker.sinceUs + terms.silenceMs * 1_000;
+    if (terms.silenceMs > 0 && marker.declared !== "init" && nowUs < untilUs)
+      return { reason: "quarantined", untilUs };
     return undefined;
+  }
+
+  /** N3: what is granted is noted first, so that others know how long to wait should it be forgotten elsewhere. */
+  #noteTtl(ttlMs: number, nowUs: number): void {
+    const marker = this.#marker;
+    if (marker === undefined) return;
+    if (nowUs >= marker.turnUs) {
+      const turnUs = nowUs + Math.max(marker.ttlMs, ttlMs) * 1_000;
+      this.#marker = { ...marker, ttlMs, earlierTtlMs: marker.ttlMs, turnUs };
+    } else if (ttlMs > marker.ttlMs) {
+      this.#marker = { ...marker, ttlMs };
+    }
   }
 
   #fence(key: string, nowUs: number): number {
     return living(this.#fences.get(key), nowUs)?.value ?? 0;
   }
 
-  #setFence(key: string, value: number, terms: NodeTerms, nowUs: number): void {
-    this.#fences.set(key, { value, expiresMs: expiry(nowUs, terms.fenceTtlMs) });
+  #setFence(key: string, value: number, ttlMs: number, nowUs: number): void {
+    this.#fences.set(key, { value, expiresMs: expiry(nowUs, ttlMs) });
   }
+}
+
+/**
+ * G1: still the memory that was admitted. The replication id tells a promotion; it changes, too, where nothing is lost: when a first
+ * replica attaches (any backup) and when an idle backlog is freed. The same process, which was no replica since its backlog was made and has
+ * executed no command since that could have made it one, has its memory still.
+ */
+function isSameMemory(marker: Marker, server: ServerFacts): boolean {
+  if (!marker.incarnation.startsWith(server.runId)) return false;
+  if (marker.replicationId === server.replicationId) return true;
+  return !server.wasReplica && server.history !== "" && server.history === marker.history;
+}
+
+/**
+ * A1. A declaration is a beginning. One that lies in the future was noted before the clock was set back; one that lies longer ago than by the
+ * client's own clock, before it leapt ahead (G8): what was to be waited for is waited for from then on.
+ */
+function continued(old: Marker, request: AdmitRequest, nowUs: number, leadUs: number): Marker {
+  const isDeclared = request.declared === "init";
+  const sinceUs = isDeclared ? nowUs : Math.min(Math.max(old.sinceUs, request.youngSinceUs), nowUs);
+  const floor = request.youngSinceUs > old.sinceUs ? Math.max(old.floor, leadUs) : old.floor;
+  return {
+    ...old,
+    sinceUs,
+    declared: isDeclared ? "init" : old.declared,
+    floor: request.resetsFloor ? Math.min(floor, leadUs) : floor,
+  };
+}
+
+/** A2. */
+function begun(
+  old: Marker | undefined,
+  { incarnation, declared, options, resetsFloor }: AdmitRequest,
+  nowUs: number,
+  leadUs: number,
+): Omit<Marker, "replicationId" | "history" | "evictedKeys" | "contactUs"> {
+  const floor = resetsFloor ? leadUs : Math.max(old?.floor ?? 0, leadUs);
+  const noTtl = { ttlMs: 0, earlierTtlMs: 0, turnUs: 0 };
+  return { incarnation, sinceUs: nowUs, declared, floor, ...noTtl, options };
 }
 
 /**

@@ -12,7 +12,15 @@ import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
 import { Outbox } from "./outbox.ts";
 import type { Reach } from "./reach.ts";
-import { ADMIT_SCRIPT, INSPECT_SCRIPT, LONE_SCRIPTS, noticeChannel, VOTE_SCRIPT } from "./redis-scripts.ts";
+import {
+  ADMIT_SCRIPT,
+  FENCE_KEY_PATTERN,
+  INSPECT_SCRIPT,
+  LONE_SCRIPTS,
+  LOWER_FENCES_SCRIPT,
+  noticeChannel,
+  VOTE_SCRIPT,
+} from "./redis-scripts.ts";
 import type { Wire } from "./resp.ts";
 import {
   admitCall,
@@ -32,7 +40,13 @@ export type Acquaintance =
   | { readonly kind: "unreachable"; readonly detail: string }
   | { readonly kind: "excluded"; readonly detail: string; readonly met: Introduction | undefined }
   | { readonly kind: "unadmitted"; readonly detail: string; readonly met: Introduction }
-  | { readonly kind: "admitted"; readonly met: Introduction; readonly marker: Marker };
+  | ({ readonly kind: "admitted"; readonly met: Introduction; readonly marker: Marker } & Silence);
+
+/** N2: how old the node's memory must be to vote for this client, and from when on it is by this client's clock. */
+interface Silence {
+  readonly silenceMs: number;
+  readonly votesFrom: Instant;
+}
 
 export interface RedisNodeEvents {
   /** It told its time, in an answer to what was asked at `askedAt`. */
@@ -42,7 +56,7 @@ export interface RedisNodeEvents {
   changed(node: RedisNode): void;
 }
 
-export interface RedisNodeTerms extends Omit<NodeTerms, "incarnation"> {
+export interface RedisNodeTerms extends Omit<NodeTerms, "incarnation" | "silenceMs"> {
   /** What a call says once for its requests. */
   readonly usualTtlMs: number;
   /** Whether it is the only node of its fleet. */
@@ -76,13 +90,16 @@ export class RedisNode implements LockNode {
   #acquaintance: Acquaintance = { kind: "connecting" };
   /** With the incarnation that was admitted; an empty one is no node's. */
   #callHead: Wire;
+  /** Until then nothing is asked that needs a vote. */
+  #votesFrom: Instant | undefined;
+  #marker: Marker | undefined;
   #introducing = false;
   #listener: Listener | undefined;
 
   constructor(reach: Reach, terms: RedisNodeTerms, clock: Clock, events: RedisNodeEvents) {
     this.#clock = clock;
     this.#terms = terms;
-    this.#callHead = callHead({ ...terms, incarnation: "" }, terms.usualTtlMs);
+    this.#callHead = callHead({ ...terms, incarnation: "", silenceMs: 0 }, terms.usualTtlMs);
     this.#events = events;
     this.#reach = reach;
     this.#connection = reach.connect({
@@ -107,6 +124,11 @@ export class RedisNode implements LockNode {
 
   get acquaintance(): Acquaintance {
     return this.#acquaintance;
+  }
+
+  /** The last one that was seen, also while the node cannot be reached. */
+  get marker(): Marker | undefined {
+    return this.#marker;
   }
 
   get identity(): string | undefined {
@@ -186,21 +208,49 @@ export class RedisNode implements LockNode {
 
   become(acquaintance: Acquaintance): void {
     this.#acquaintance = acquaintance;
-    const incarnation = acquaintance.kind === "admitted" ? acquaintance.met.incarnation : "";
-    this.#callHead = callHead({ ...this.#terms, incarnation }, this.#terms.usualTtlMs);
+    const isAdmitted = acquaintance.kind === "admitted";
+    const incarnation = isAdmitted ? acquaintance.marker.incarnation : "";
+    const silenceMs = isAdmitted ? acquaintance.silenceMs : 0;
+    if ("met" in acquaintance && acquaintance.met !== undefined) this.#marker = acquaintance.met.marker;
+    this.#votesFrom = isAdmitted ? acquaintance.votesFrom : undefined;
+    this.#callHead = callHead({ ...this.#terms, incarnation, silenceMs }, this.#terms.usualTtlMs);
     this.#events.changed(this);
   }
 
   admit(request: AdmitRequest): Promise<Admission | Faulted> {
-    const { incarnation } = request;
-    const call = admitCall(request, { ...this.#terms, incarnation });
     return new Promise((resolve) =>
       this.#run(
         ADMIT,
-        call,
-        (answer) => resolve(decodeAdmission(answer, incarnation) ?? oddReply(answer)),
+        admitCall(request, this.#terms),
+        (answer) => resolve(decodeAdmission(answer) ?? oddReply(answer)),
         (error) => resolve(faultOf(error)),
       ),
+    );
+  }
+
+  /**
+   * Brings fences that lie further in the future than the node's clock allows back to what it does, a thousand keys at a time. Nobody can raise
+   * one of them meanwhile, since no larger proposal is granted (N8).
+   */
+  async resetFences(): Promise<void> {
+    let cursor = "0";
+    do {
+      const page = await this.#connection.call("SCAN", cursor, "MATCH", FENCE_KEY_PATTERN, "COUNT", 1_000);
+      const [next, keys] = Array.isArray(page) ? (page as [unknown, unknown]) : ["0", []];
+      cursor = String(next);
+      if (Array.isArray(keys) && keys.length > 0) await this.#lowerFences(keys as string[]);
+    } while (cursor !== "0");
+  }
+
+  #lowerFences(keys: readonly string[]): Promise<unknown> {
+    const { leadMs, fenceTtlMs } = this.#terms;
+    return this.#connection.call(
+      "EVAL",
+      LOWER_FENCES_SCRIPT,
+      keys.length,
+      ...keys,
+      leadMs * 1_000,
+      fenceTtlMs,
     );
   }
 
@@ -278,11 +328,22 @@ export class RedisNode implements LockNode {
   #faultBefore(request: Request): Faulted | undefined {
     if (!this.#connection.isReady) return this.#unreachable();
     const { acquaintance } = this;
-    if (request.op === "release" || request.op === "leave" || acquaintance.kind === "admitted")
-      return undefined;
+    if (request.op === "release" || request.op === "leave") return undefined;
+    if (acquaintance.kind === "admitted") return this.#votesFrom === undefined ? undefined : this.#tooYoung();
     const isExcluded = acquaintance.kind === "excluded";
     const detail = "detail" in acquaintance ? acquaintance.detail : "still being introduced";
     return { kind: "faulted", reason: isExcluded ? "excluded" : "not-admitted", detail, sent: false };
+  }
+
+  /** N2 by this client's clock; the script judges by the node's. */
+  #tooYoung(): Faulted | undefined {
+    const leftMs = (this.#votesFrom ?? 0) - this.#clock.now();
+    if (leftMs > 0) {
+      const detail = `in quarantine for ${Math.ceil(leftMs)} ms more, until all it may have forgotten has expired`;
+      return { kind: "faulted", reason: "not-admitted", detail, sent: false };
+    }
+    this.#votesFrom = undefined;
+    return undefined;
   }
 
   #unreachable(): Faulted {

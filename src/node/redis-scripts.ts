@@ -7,8 +7,29 @@
  */
 import { DEAD_WAITERS_MAX, LINE_LENGTH_MAX, LINE_TTL_MS } from "./waiting-lines.ts";
 
-/** Hash `inc until floor maxttl`: which memory of this node was admitted, and on what terms. */
+/** A hash: which memory of this node was admitted, and what it knows of itself. */
 export const MARKER_KEY = "holdfast:node";
+
+/**
+ * As in `Marker`: inc · replid · history · since µs · declared init|first-use or empty · floor · ttl and earlier ms, turn µs (N3) · evicted ·
+ * contact µs · options.
+ */
+export const MARKER_FIELDS = [
+  "inc",
+  "replid",
+  "history",
+  "since",
+  "declared",
+  "floor",
+  "ttl",
+  "earlier",
+  "turn",
+  "evicted",
+  "contact",
+  "options",
+] as const;
+
+const MARKER_FIELD_LIST = MARKER_FIELDS.map((field) => `'${field}'`).join(", ");
 
 /** Exists while any line of the node may have somebody in it: most releases need not look for one. */
 export const WAITING_KEY = "holdfast:waiting";
@@ -26,16 +47,38 @@ export function fenceKey(key: string): string {
   return hasHashTag(key) ? `${key}:fence` : `{${key}}:fence`;
 }
 
+/** Every fence key, and what else ends like one. */
+export const FENCE_KEY_PATTERN = "*:fence";
+
 /** A hash tag is a non-empty text between the first `{` and the first `}` after it. */
 function hasHashTag(key: string): boolean {
   const open = key.indexOf("{");
   return open >= 0 && key.indexOf("}", open + 1) > open + 1;
 }
 
-/** Is this, from its 42nd character on, the replication id of the node's present memory? A promotion changes it on a live connection (rule G1). */
-function isReplicationIdOf(incarnation: string): string {
-  return `string.find(redis.call('INFO', 'replication'), 'master_replid:' .. string.sub(${incarnation}, 42), 1, true)`;
-}
+/**
+ * G1. `history`: how often the server was told to become a replica or a master, and when that was last forgotten; empty where that is not known:
+ * before Redis 7, and in a cluster, where replicas are made by other means. Asked only where the replication id is another one than the marker's.
+ */
+const SAME_MEMORY = `
+local function history_of(server)
+  local version = tonumber(string.match(server, 'redis_version:(%d+)')) or 0
+  if version < 7 or string.find(server, 'redis_mode:cluster', 1, true) then return '' end
+  local stats, calls = redis.call('INFO', 'commandstats'), {}
+  if not string.find(stats, 'cmdstat_info:', 1, true) then return '' end
+  for i, name in ipairs({'replicaof', 'slaveof', 'failover'}) do
+    calls[i] = string.match(stats, 'cmdstat_' .. name .. ':calls=(%d+)') or '0'
+  end
+  calls[4] = string.match(stats, 'cmdstat_config|resetstat:(calls=%d+,usec=%d+)') or '-'
+  return table.concat(calls, '/')
+end
+local function is_same_memory(inc, history, server, replication, history_now)
+  return string.sub(inc, 1, 40) == string.match(server, 'run_id:(%x+)')
+    and string.find(replication, 'role:master', 1, true)
+    and string.find(replication, 'master_replid2:${"0".repeat(40)}', 1, true)
+    and history_now ~= '' and history_now == history
+end
+`;
 
 /**
  * TIME first; W and B in µs. All keys are read at once, and `value` keeps up with what the requests do, false for what is not there. What
@@ -44,7 +87,7 @@ function isReplicationIdOf(incarnation: string): string {
 const PRELUDE = `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local inc, window, lead, fence_ttl = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
+local inc, window, lead, fence_ttl = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0
 local found, value, gone, details = redis.call('MGET', unpack(KEYS, 2)), {}, {}, {}
 for i = 3, #KEYS do value[KEYS[i]] = found[i - 1] end
 local does_anybody_wait = found[1]
@@ -71,22 +114,45 @@ local function fence_of(key)
 end
 `;
 
-/** N1–N3: the marker and the replication id are read once per call, which nothing can change meanwhile. */
-const ADMISSION = `
-local function refused(ttl)
-  if not marker then
-    marker = redis.call('HMGET', KEYS[1], 'inc', 'until', 'floor', 'maxttl')
-    is_known = marker[1] == inc and ${isReplicationIdOf("inc")}
-    if is_known then for i = 2, 4 do marker[i] = marker[i] + 0 end end
+/** N1 and N2: the marker and the replication id are read once per call, which nothing can change meanwhile. */
+const ADMISSION = `${SAME_MEMORY}
+local since, ttl_granted, ttl_earlier, turn
+local function is_admitted()
+  marker = redis.call('HMGET', KEYS[1], 'inc', 'replid', 'since', 'declared', 'floor', 'ttl', 'earlier', 'turn')
+  if marker[1] ~= inc then return false end
+  local replication = redis.call('INFO', 'replication')
+  if not string.find(replication, 'master_replid:' .. marker[2], 1, true) then
+    local server = redis.call('INFO', 'server')
+    if not is_same_memory(inc, redis.call('HGET', KEYS[1], 'history'), server, replication, history_of(server)) then return false end
+    redis.pcall('HSET', KEYS[1], 'replid', string.match(replication, 'master_replid:(%x+)'))
   end
+  since, marker[5], ttl_granted, ttl_earlier, turn = marker[3] + 0, marker[5] + 0, marker[6] + 0, marker[7] + 0, marker[8] + 0
+  return true
+end
+local function refused()
+  if is_known == nil then is_known = is_admitted() end
   if not is_known then return 'U' end
-  if now < marker[2] then
-    details[#details + 1] = marker[2]
+  local silence = ARGV[6] + 0
+  if silence > 0 and now < since + silence and marker[4] ~= 'init' then
+    details[#details + 1] = since + silence
     return 'Q'
   end
-  if ttl + 0 > marker[4] then
-    details[#details + 1] = marker[4]
-    return 'T'
+end
+`;
+
+/**
+ * N3. Behind the writes that it is about, since Redis refuses for memory only the first write of a script: an extension is possible where no
+ * memory is left. Nothing else can go wrong with a hash that was just read.
+ */
+const NOTE_TTL = `
+local function note_ttl(ttl)
+  ttl = ttl + 0
+  if now >= turn then
+    ttl_earlier, ttl_granted, turn = ttl_granted, ttl, now + math.max(ttl_granted, ttl) * 1000
+    redis.call('HSET', KEYS[1], 'ttl', string.format('%.0f', ttl), 'earlier', string.format('%.0f', ttl_earlier), 'turn', string.format('%.0f', turn))
+  elseif ttl > ttl_granted then
+    ttl_granted = ttl
+    redis.call('HSET', KEYS[1], 'ttl', string.format('%.0f', ttl))
   end
 end
 `;
@@ -130,9 +196,9 @@ end
 /** Each takes the places of its first and last lock key in KEYS, and answers with a status. */
 const ACQUIRE = `
 local function acquire(k, last, v, proposal, tau, ttl, from, waiter, since)
-  local refusal = refused(ttl)
+  local refusal = refused()
   if refusal then return refusal end
-  local p, c, mine, same, held = proposal + 0, marker[3], 0, true, nil -- N4
+  local p, c, mine, same, held = proposal + 0, marker[5], 0, true, nil -- N4
   for i = k, last, 2 do
     local lock, fence = value[KEYS[i]], fence_of(KEYS[i + 1])
     if not fence then return fault('the fence key ' .. KEYS[i + 1] .. ' holds something else') end
@@ -161,7 +227,7 @@ local function acquire(k, last, v, proposal, tau, ttl, from, waiter, since)
   end
   if window > 0 and math.abs(tau - now) > window or p > now + lead then return 'C' end -- N8
   for i = k, last, 2 do -- N9
-    local wrong = set(KEYS[i + 1], proposal, fence_ttl)
+    local wrong = set(KEYS[i + 1], proposal, fence_ttl + ttl)
     if wrong then return fault(wrong) end
   end
   for i = k, last, 2 do
@@ -172,13 +238,14 @@ local function acquire(k, last, v, proposal, tau, ttl, from, waiter, since)
     end
     if waiter then redis.call('ZREM', line_of(KEYS[i + 1]), waiter) end -- Q2
   end
+  note_ttl(ttl)
   return 'G'
 end
 `;
 
 const EXTEND = `
 local function extend(k, last, v, tau, ttl)
-  local refusal = refused(ttl)
+  local refusal = refused()
   if refusal then return refusal end
   for i = k, last, 2 do
     if value[KEYS[i]] ~= v then -- E1, E2
@@ -188,6 +255,7 @@ local function extend(k, last, v, tau, ttl)
   end
   if window > 0 and math.abs(tau - now) > window then return 'C' end
   for i = k, last, 2 do redis.call('PEXPIRE', KEYS[i], ttl) end
+  note_ttl(ttl)
   return 'G'
 end
 `;
@@ -221,18 +289,18 @@ end
 
 /**
  * VOTE. KEYS: marker, waiting, then for every request its lock and fence keys in pairs.
- * ARGV: inc, W µs, B µs, fence ttl ms, the usual ttl ms, a letter for every request, then the fields of each:
+ * ARGV: inc, W µs, B µs, fence ttl ms, the usual ttl ms, the silence of young memories µs, a letter for every request, then the fields of each:
  *   with one key: a acquire with the usual ttl: v p tau · e extend with the usual ttl: v tau · r release that wakes: v p
  *   after the number of keys: A acquire: v p tau ttl · W acquire that waits: v p tau ttl waiter since · X exchange: v p tau ttl from ·
  *   E extend: v tau ttl · R release: v p wakes 0|1 · L leave: waiter
  * Reply: now µs, a status letter for every request, then of those that have any, in their order, the details:
  *   G granted · W granted, and a waiter was told · H held: {key holder pttl fence rank}, rank -1 where it was not put in line ·
- *   S stale: fence · C clock · U unadmitted · Q quarantined: until · T ttl too long: maxttl · X not held with v: {key holder} · E: message
+ *   S stale: fence · C clock · U unadmitted · Q quarantined: until · X not held with v: {key holder} · E: message
  * A request that fails (a foreign type under its key, out of memory) gets E and leaves the others of its call alone. What it did before is
  * undone but for its fences, which never hurt; Redis refuses for memory only the first write of a script.
  */
-export const VOTE_SCRIPT: string = `${PRELUDE}${SET}${ADMISSION}${WAKE}${JOIN}${LEAVE_LINE}${ACQUIRE}${EXTEND}${RELEASE}${LEAVE}
-local letters, statuses, k, a = ARGV[6], {}, 3, 7
+export const VOTE_SCRIPT: string = `${PRELUDE}${SET}${ADMISSION}${NOTE_TTL}${WAKE}${JOIN}${LEAVE_LINE}${ACQUIRE}${EXTEND}${RELEASE}${LEAVE}
+local letters, statuses, k, a = ARGV[7], {}, 3, 8
 for r = 1, #letters do
   local letter, v, last, status = string.byte(letters, r), ARGV[a], k, nil
   if letter == 97 then
@@ -283,50 +351,78 @@ return {now, status, details[1]}
  * loop and the rules of the others, which are a quarter of the server's work.
  */
 export const LONE_SCRIPTS: Readonly<Record<string, string>> = {
-  a: `${PRELUDE}${SET}${ADMISSION}${ACQUIRE}
-local status = acquire(3, 3, ARGV[7], ARGV[8], ARGV[9], ARGV[5])
+  a: `${PRELUDE}${SET}${ADMISSION}${NOTE_TTL}${ACQUIRE}
+local status = acquire(3, 3, ARGV[8], ARGV[9], ARGV[10], ARGV[5])
 ${ALONE}`,
-  e: `${PRELUDE}${ADMISSION}${EXTEND}
-local status = extend(3, 3, ARGV[7], ARGV[8], ARGV[5])
+  e: `${PRELUDE}${ADMISSION}${NOTE_TTL}${EXTEND}
+local status = extend(3, 3, ARGV[8], ARGV[9], ARGV[5])
 ${ALONE}`,
   r: `${PRELUDE}${SET}${WAKE}${RELEASE}
-local status = release(3, 3, ARGV[7], ARGV[8] + 0, true)
+local status = release(3, 3, ARGV[8], ARGV[9] + 0, true)
 ${ALONE}`,
 };
 
 /**
- * ADMIT. KEYS: marker. ARGV: inc, maxttl ms, quarantine ms, W µs, B µs, tau µs, declared 0|1.
- * Reply: now µs, then A until floor maxttl · U other incarnation · C clock · T maxttl of an earlier admission.
+ * ADMIT. KEYS: marker. ARGV: inc, W µs, B µs, tau µs, declared init|first-use or empty, not before µs (G6), young since µs (G8), stale after µs
+ * (G7), allow eviction 0|1, resets the floor 0|1, options.
+ * Reply: now µs, then A and the marker's fields · U other incarnation · C clock.
  */
-export const ADMIT_SCRIPT: string = `
+export const ADMIT_SCRIPT: string = `${SAME_MEMORY}
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local inc, maxttl, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
-local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-if run_id ~= string.sub(inc, 1, 40) or not ${isReplicationIdOf("inc")} then return {now, 'U'} end
-if window > 0 and math.abs(tonumber(ARGV[6]) - now) > window then return {now, 'C'} end
-local old = redis.call('HMGET', KEYS[1], 'inc', 'until', 'floor', 'maxttl')
-local ends, floor, old_max = tonumber(old[2]), tonumber(old[3]) or 0, tonumber(old[4]) or 0
-if old[1] == inc then -- A1
-  if old_max > maxttl then maxttl = old_max end
-  if ARGV[7] == '1' and ends > now then ends = now end
+local inc, window, lead, declared, resets = ARGV[1], ARGV[2] + 0, now + ARGV[3], ARGV[5], ARGV[10] == '1'
+local server, replication = redis.call('INFO', 'server'), redis.call('INFO', 'replication')
+local replid = string.match(replication, 'master_replid:(%x+)')
+if (string.match(server, 'run_id:(%x+)') or '') .. ':' .. replid ~= inc or not string.find(replication, 'role:master', 1, true) then return {now, 'U'} end
+if window > 0 and math.abs(ARGV[4] - now) > window then return {now, 'C'} end
+local evicted = tonumber(string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)')) or 0
+local history = history_of(server)
+local old = redis.call('HMGET', KEYS[1], ${MARKER_FIELD_LIST})
+local since, floor = tonumber(old[4]) or 0, tonumber(old[6]) or 0
+local is_same = old[1] and string.sub(old[1], 1, 40) == string.sub(inc, 1, 40) and (old[2] == replid or is_same_memory(old[1], old[3], server, replication, history))
+is_same = is_same and since >= ARGV[6] + 0 and (ARGV[8] + 0 == 0 or now - (tonumber(old[11]) or 0) <= ARGV[8] + 0)
+is_same = is_same and (ARGV[9] == '1' or evicted <= (tonumber(old[10]) or 0))
+if is_same then -- A1
+  local began = declared == 'init' and now or math.min(math.max(since, ARGV[7] + 0), now)
+  if ARGV[7] + 0 > since then floor = math.max(floor, lead) end
+  if resets then floor = math.min(floor, lead) end
+  since = began
+  if declared ~= 'init' then declared = old[5] end
+  redis.call('HSET', KEYS[1], 'since', string.format('%.0f', since), 'declared', declared, 'floor', string.format('%.0f', floor))
 else -- A2
-  if old_max > maxttl then return {now, 'T', old_max} end
-  ends, floor = now + ARGV[3] * 1000, math.max(floor, now + ARGV[5])
+  since, floor = now, resets and lead or math.max(floor, lead)
+  redis.call('HSET', KEYS[1], 'inc', inc, 'since', string.format('%.0f', since), 'declared', declared, 'floor', string.format('%.0f', floor),
+    'ttl', 0, 'earlier', 0, 'turn', 0, 'options', ARGV[11])
 end
-redis.call('HSET', KEYS[1], 'inc', inc, 'until', string.format('%.0f', ends), 'floor', string.format('%.0f', floor), 'maxttl', maxttl)
-return {now, 'A', ends, floor, maxttl}
+redis.call('HSET', KEYS[1], 'replid', replid, 'history', history, 'evicted', evicted, 'contact', string.format('%.0f', now))
+return {now, 'A', redis.call('HMGET', KEYS[1], ${MARKER_FIELD_LIST})}
 `;
 
 /**
  * INSPECT. KEYS: marker, then lock and fence keys in pairs.
- * Reply: now µs, marker fields (inc until floor maxttl, absent as nil), then per key: holder or nil, pttl, fence or nil.
+ * Reply: now µs, the marker's fields, absent as nil, then per key: holder or nil, pttl, fence or nil.
  */
 export const INSPECT_SCRIPT: string = `
 local time = redis.call('TIME')
-local reply = {time[1] * 1000000 + time[2], redis.call('HMGET', KEYS[1], 'inc', 'until', 'floor', 'maxttl')}
+local reply = {time[1] * 1000000 + time[2], redis.call('HMGET', KEYS[1], ${MARKER_FIELD_LIST})}
 for i = 2, #KEYS, 2 do
   reply[#reply + 1] = {redis.call('GET', KEYS[i]), redis.call('PTTL', KEYS[i]), redis.call('GET', KEYS[i + 1])}
 end
 return reply
+`;
+
+/**
+ * LOWER_FENCES. KEYS: fence keys. ARGV: B µs, fence ttl ms. Those further ahead of the clock than B are brought back to that. Reply: how many.
+ */
+export const LOWER_FENCES_SCRIPT: string = `
+local time = redis.call('TIME')
+local most, lowered = time[1] * 1000000 + time[2] + ARGV[1], 0
+for _, key in ipairs(KEYS) do
+  local fence = tonumber(redis.pcall('GET', key) or '')
+  if fence and fence > most then
+    redis.call('SET', key, string.format('%.0f', most), 'PX', ARGV[2])
+    lowered = lowered + 1
+  end
+end
+return lowered
 `;

@@ -2,9 +2,9 @@
  * What the scripts of redis-scripts.ts are asked and answer: requests into arguments, replies into votes. A reply of another shape is
  * nobody's vote: something between us and Redis made it up.
  */
-import type { Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
+import type { Declaration, Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
-import { fenceKey, MARKER_KEY, WAITING_KEY } from "./redis-scripts.ts";
+import { fenceKey, MARKER_FIELDS, MARKER_KEY, WAITING_KEY } from "./redis-scripts.ts";
 import { bulk, type Wire, wireOf } from "./resp.ts";
 
 /** A request in the words of VOTE, the same for every node. */
@@ -72,10 +72,11 @@ function longFields(request: Request): (string | number)[] {
 
 /** What all calls to a node begin with, once it is admitted: made once, not with every call. */
 export function callHead(
-  { incarnation, clockWindowMs, leadMs, fenceTtlMs }: NodeTerms,
+  { incarnation, clockWindowMs, leadMs, fenceTtlMs, silenceMs }: NodeTerms,
   usualTtlMs: number,
 ): Wire {
-  return wireOf([incarnation, clockWindowMs * 1_000, leadMs * 1_000, fenceTtlMs, usualTtlMs]);
+  const window = [clockWindowMs * 1_000, leadMs * 1_000];
+  return wireOf([incarnation, ...window, fenceTtlMs, usualTtlMs, silenceMs * 1_000]);
 }
 
 const CALL_KEYS = wireOf([MARKER_KEY, WAITING_KEY]);
@@ -97,10 +98,22 @@ export function voteCall(requests: readonly EncodedRequest[], head: Wire): Wire 
   };
 }
 
-export function admitCall(request: AdmitRequest, terms: NodeTerms): Wire {
-  const { incarnation, maxTtlMs, quarantineMs, tauUs, declared } = request;
+export function admitCall(request: AdmitRequest, terms: Pick<NodeTerms, "clockWindowMs" | "leadMs">): Wire {
+  const { incarnation, tauUs, declared = "", notBeforeUs, youngSinceUs, staleAfterMs } = request;
   const window = [terms.clockWindowMs * 1_000, terms.leadMs * 1_000];
-  return wireOf([1, MARKER_KEY, incarnation, maxTtlMs, quarantineMs, ...window, tauUs, declared ? 1 : 0]);
+  const times = [notBeforeUs, youngSinceUs, staleAfterMs * 1_000];
+  const flags = [request.allowEviction, request.resetsFloor].map(Number);
+  return wireOf([
+    1,
+    MARKER_KEY,
+    incarnation,
+    ...window,
+    tauUs,
+    declared,
+    ...times,
+    ...flags,
+    request.options,
+  ]);
 }
 
 export function inspectCall(keys: readonly string[]): Wire {
@@ -158,8 +171,6 @@ function decodeRefusal(status: string, detail: unknown): Refusal | undefined {
       return { reason: "unadmitted" };
     case "Q":
       return isInteger(detail) ? { reason: "quarantined", untilUs: detail } : undefined;
-    case "T":
-      return isInteger(detail) ? { reason: "ttl-too-long", maxTtlMs: detail } : undefined;
     case "X":
       return decodeMissing(detail);
     default:
@@ -183,15 +194,14 @@ function decodeMissing(detail: unknown): Refusal | undefined {
     : undefined;
 }
 
-export function decodeAdmission(reply: unknown, incarnation: string): Admission | undefined {
+export function decodeAdmission(reply: unknown): Admission | undefined {
   if (!Array.isArray(reply)) return undefined;
-  const [nowUs, code, first, second, third] = reply as unknown[];
+  const [nowUs, code, fields] = reply as unknown[];
   if (!isInteger(nowUs)) return undefined;
   if (code === "U") return { kind: "other-incarnation", nowUs };
   if (code === "C") return { kind: "clock", nowUs };
-  if (code === "T" && isInteger(first)) return { kind: "ttl-too-short", nowUs, maxTtlMs: first };
-  if (code !== "A" || !isInteger(first) || !isInteger(second) || !isInteger(third)) return undefined;
-  return { kind: "admitted", nowUs, marker: { incarnation, untilUs: first, floor: second, maxTtlMs: third } };
+  const marker = code === "A" ? decodeMarker(fields) : undefined;
+  return marker && { kind: "admitted", nowUs, marker };
 }
 
 export function decodeSighting(reply: unknown): Sighting | undefined {
@@ -201,14 +211,49 @@ export function decodeSighting(reply: unknown): Sighting | undefined {
   return { nowUs, marker: decodeMarker(marker), keys: keys.map(decodeKey) };
 }
 
-/** HMGET's answer; undefined where the marker is absent or not one of ours. */
+/** HMGET's answer for MARKER_FIELDS; undefined where the marker is absent or not one of ours. */
 export function decodeMarker(fields: unknown): Marker | undefined {
   if (!Array.isArray(fields)) return undefined;
-  const [incarnation, untilUs, floor, maxTtlMs] = fields as unknown[];
-  const marker = { untilUs: Number(untilUs), floor: Number(floor), maxTtlMs: Number(maxTtlMs) };
-  return typeof incarnation === "string" && Object.values(marker).every(isInteger)
-    ? { incarnation, ...marker }
-    : undefined;
+  const text = (name: MarkerField) => textOf((fields as unknown[])[MARKER_FIELDS.indexOf(name)]);
+  const [incarnation, replicationId, declared] = [text("inc"), text("replid"), text("declared")];
+  const numbers = numbersOf(text);
+  if (incarnation === "" || replicationId === "" || numbers === undefined) return undefined;
+  return {
+    incarnation,
+    replicationId,
+    history: text("history"),
+    declared: isDeclaration(declared) ? declared : undefined,
+    options: text("options"),
+    ...numbers,
+  };
+}
+
+/** Undefined where one of them is none: what is absent is not 0. */
+function numbersOf(text: (name: MarkerField) => string): MarkerNumbers | undefined {
+  const number = (name: MarkerField) => (text(name) === "" ? NaN : Number(text(name)));
+  const numbers: MarkerNumbers = {
+    sinceUs: number("since"),
+    floor: number("floor"),
+    ttlMs: number("ttl"),
+    earlierTtlMs: number("earlier"),
+    turnUs: number("turn"),
+    evictedKeys: number("evicted"),
+    contactUs: number("contact"),
+  };
+  return Object.values(numbers).every(isInteger) ? numbers : undefined;
+}
+
+type MarkerField = (typeof MARKER_FIELDS)[number];
+type MarkerNumbers = {
+  readonly [name in keyof Marker as Marker[name] extends number ? name : never]: number;
+};
+
+function textOf(field: unknown): string {
+  return typeof field === "string" ? field : "";
+}
+
+function isDeclaration(field: string): field is Declaration {
+  return field === "init" || field === "first-use";
 }
 
 function decodeKey(entry: unknown): Sighting["keys"][number] {

@@ -128,6 +128,8 @@ export class Measurer {
       case "acquired":
         this.#held.add(nameOf(event));
         return [...acquisition("acquired", event), this.#leases()];
+      case "mixed-options":
+        return [];
       case "acquire-failed":
         return acquisition(OUTCOMES[event.code] ?? "error", event);
       case "extended":

@@ -8,7 +8,7 @@ import type { RetryStrategy } from "../wait/retry.ts";
 interface CommonOptions {
   /** How long a lock lives on the nodes unless extended. Integer, 500 … 86 400 000; default 10 000. */
   readonly ttlMs?: number | undefined;
-  /** The longest ttl any call may ask for; quarantines are computed from it. At least `ttlMs`; default `ttlMs`. */
+  /** The longest ttl any call may ask for. At least `ttlMs`; default `ttlMs`. */
   readonly maxTtlMs?: number | undefined;
   /** How long a node may take to vote. Above 0 and below `ttlMs`; default `ttlMs / 20`, at least 20 and at most 250. */
   readonly nodeTimeoutMs?: number | undefined;
@@ -57,6 +57,20 @@ interface RedisModeOptions extends CommonOptions {
    * `strict` in quorum mode, `trust` in single mode.
    */
   readonly restartGuard?: RestartGuard | undefined;
+  /**
+   * The ttl that a node which lost its memory is assumed to have granted at least: its quarantine lasts that long, or as long as the longest one
+   * that the other nodes did grant and may still be outstanding. `ttlMs` … `maxTtlMs`; default `maxTtlMs`. Less is for fleets whose long locks are
+   * rare; it rests on the other nodes being there to tell of them.
+   */
+  readonly quarantineTtlMs?: number | undefined;
+  /**
+   * A name may lead to one server, to another one that grants, and back to the first, which knows nothing of that. Whoever saw the other one keeps
+   * the first in quarantine. With this option everybody does, where no client was in touch with it for longer than this: nodes that nobody uses
+   * for a while are then in quarantine before the next lock. Not with `trust`. 0 for never, or 1 000 … the quarantine for `quarantineTtlMs`; default 0.
+   */
+  readonly staleAfterMs?: number | undefined;
+  /** Only looks: `inspect` and `nodes` change nothing on any node, and no lock can be acquired. Default false. */
+  readonly readOnly?: boolean | undefined;
   /**
    * How many replicas of a node must have a lock before the node's grant counts (Redis `WAIT`), so that a failover keeps it; costs their round
    * trip with every acquire and extension. 0 … 16; default 0.
@@ -119,4 +133,10 @@ export interface AcquireOptions {
   readonly retry?: RetryStrategy | undefined;
   /** Whether `using` inside a `using` of the same key goes on under its lease. Default: the locker's option. */
   readonly reentrant?: boolean | undefined;
+}
+
+/** Options of `init`. */
+export interface InitOptions {
+  /** Whether fences in the future of the nodes' clocks are brought back to the present. Later fences may then be smaller. Default false. */
+  readonly resetFences?: boolean | undefined;
 }

@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 
-import { validityMs, type ValidityRules } from "../clock/validity.ts";
+import { quarantineMs, validityMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "../errors.ts";
 import type { Observer } from "../events.ts";
 import type { RestartGuard } from "../node/fleet.ts";
@@ -26,6 +26,10 @@ export interface Settings extends ValidityRules {
   readonly shards: readonly ShardSettings[];
   readonly ttlMs: number;
   readonly maxTtlMs: number;
+  readonly quarantineTtlMs: number;
+  /** 0 for never. */
+  readonly staleAfterMs: number;
+  readonly readOnly: boolean;
   readonly nodeTimeoutMs: number;
   readonly minValidityMs: number | undefined;
   readonly waitMs: number;
@@ -46,6 +50,8 @@ export interface Settings extends ValidityRules {
 /** Shorter locks would be all margin. */
 const TTL_MS_MIN = 500;
 const DAY_MS = 86_400_000;
+/** Clients say three times in it that they are there. */
+const STALE_AFTER_MS_MIN = 1_000;
 const NODES_MAX = 15;
 const SHARDS_MAX = 64;
 const REPLICAS_MAX = 16;
@@ -60,7 +66,9 @@ const OPTION_NAMES: ReadonlySet<string> = new Set(
     "mode nodes shards ttlMs maxTtlMs nodeTimeoutMs driftFactor minValidityMs waitMs keyPrefix owner fenceTtlMs observer notify retry queueLengthMax reentrant".split(
       " ",
     ),
-    "clockWindowMs restartGuard allowEviction waitReplicas connectTimeoutMs".split(" "),
+    "clockWindowMs restartGuard quarantineTtlMs staleAfterMs readOnly allowEviction waitReplicas connectTimeoutMs".split(
+      " ",
+    ),
   ].flat(),
 );
 
@@ -76,6 +84,9 @@ export function resolveOptions(options: LockerOptions): Settings {
     shards: checkShards(mode, given),
     ttlMs,
     maxTtlMs,
+    quarantineTtlMs: integer("quarantineTtlMs", given["quarantineTtlMs"], maxTtlMs, ttlMs, maxTtlMs, "ttlMs"),
+    staleAfterMs: number("staleAfterMs", given["staleAfterMs"], 0, 0, DAY_MS),
+    readOnly: flag("readOnly", given["readOnly"], false),
     nodeTimeoutMs: checkNodeTimeout(given["nodeTimeoutMs"], ttlMs),
     driftFactor: number("driftFactor", given["driftFactor"], 0.01, 0, 0.25),
     clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
@@ -108,7 +119,23 @@ export function resolveOptions(options: LockerOptions): Settings {
     queueLengthMax: integer("queueLengthMax", given["queueLengthMax"], 10_000, 0, Number.MAX_SAFE_INTEGER),
   };
   checkTtl(settings, ttlMs);
+  checkStaleAfter(settings);
   return settings;
+}
+
+/** A memory that was looked after until so short a time ago cannot have been stood in for: the other server would be in quarantine still. */
+function checkStaleAfter(settings: Settings): void {
+  const { staleAfterMs, quarantineTtlMs, restartGuard } = settings;
+  if (staleAfterMs === 0) return;
+  const most = quarantineMs(quarantineTtlMs, settings);
+  if (staleAfterMs < STALE_AFTER_MS_MIN || staleAfterMs > most) {
+    const rule = `be 0, or ${STALE_AFTER_MS_MIN} to ${most}, the quarantine for quarantineTtlMs ${quarantineTtlMs}`;
+    throw new OptionRangeError("staleAfterMs", rule, staleAfterMs);
+  }
+  if (restartGuard === "trust")
+    throw new ConfigError(
+      `staleAfterMs ${staleAfterMs} needs restartGuard "strict" or "first-use", got "trust"`,
+    );
 }
 
 /** Whether `ttlMs` may be asked for in one call. */

@@ -2,8 +2,7 @@
  * The faults of a swarm run, each at random moments and healed after a random time. Knows how to harm and how to heal, and writes down
  * which promise it took away: a memory that is lost, until when its node must be silent.
  */
-import { quarantineMs } from "../clock/validity.ts";
-import { type Fault, type Plan, rulesOf } from "./plan.ts";
+import { type Fault, type Plan, silenceMs } from "./plan.ts";
 import type { Prng } from "./prng.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Disk, SimServer } from "./server.ts";
@@ -238,8 +237,7 @@ export class Nemesis {
     const isClockSound = !plan.wrongClocks.includes(simulation.servers.indexOf(server));
     if (!isClockSound || !plan.isStrict) return;
     const at = simulation.clock.now();
-    const rules = rulesOf(plan.clockWindowMs);
-    const silentMs = quarantineMs(Math.min(...plan.maxTtlMs), rules) - plan.clockWindowMs;
+    const silentMs = silenceMs(plan) - plan.clockWindowMs;
     recorder.add({ at, type: "memory-lost", node: server.name, silentUntil: at + silentMs });
   }
 

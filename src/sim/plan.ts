@@ -128,8 +128,13 @@ export function drawPlan(seed: string, prng: Prng): Plan {
 }
 
 /** What the lockers of a run go by: the library's defaults, and the run's window. */
-export function rulesOf(clockWindowMs: number): ValidityRules {
+function rulesOf(clockWindowMs: number): ValidityRules {
   return { driftFactor: 0.01, clockWindowMs };
+}
+
+/** N2: how long the least patient client keeps a node out that lost its memory. */
+export function silenceMs({ isStrict, maxTtlMs, clockWindowMs }: Plan): number {
+  return isStrict ? quarantineMs(Math.min(...maxTtlMs), rulesOf(clockWindowMs)) : 0;
 }
 
 /** How long any client may have to wait once all is healed: connections, quarantines, locks of the dead, and the others' turns. */

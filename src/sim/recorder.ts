@@ -7,7 +7,7 @@ import type { HistoryEvent, Operation } from "../history/history.ts";
 import type { Lease } from "../lease/lease.ts";
 import { quorumOf } from "../quorum/tally.ts";
 import type { SimProcess } from "./process.ts";
-import type { Execution } from "./server.ts";
+import type { Execution, OpenTerms } from "./server.ts";
 import type { Simulation } from "./simulation.ts";
 
 interface Held {
@@ -21,12 +21,13 @@ export class Recorder {
   readonly #simulation: Simulation;
   readonly #held = new Map<Operation, Held>();
   readonly #quorum: number;
-  readonly #clockWindowMs: number;
+  readonly #terms: OpenTerms;
   #operations = 0;
 
-  constructor(simulation: Simulation, clockWindowMs: number) {
+  /** `terms`: when a node could grant something to the least patient client. */
+  constructor(simulation: Simulation, terms: OpenTerms) {
     this.#simulation = simulation;
-    this.#clockWindowMs = clockWindowMs;
+    this.#terms = terms;
     this.#quorum = quorumOf(simulation.servers.length);
     for (const server of simulation.servers) server.executed = (execution) => this.#executed(execution);
   }
@@ -134,9 +135,7 @@ export class Recorder {
     if (until - LOOK_BEFORE_MS <= held.process.localNow) return;
     clock.at(until - LOOK_BEFORE_MS, () => {
       if (this.#held.get(op) !== held || held.until !== until) return;
-      const open = servers.filter((server) =>
-        server.isOpenTo(lease.keys, lease.holder, this.#clockWindowMs),
-      ).length;
+      const open = servers.filter((server) => server.isOpenTo(lease.keys, lease.holder, this.#terms)).length;
       this.add({ at: clock.now(), type: "open-nodes", op, open, quorum: this.#quorum });
     });
   }

@@ -2,9 +2,15 @@
  * The way from a script's arguments to what they ask of a node, and from a node's answer to the script's reply: the inverse of the
  * encoders and decoders of redis-scripts.ts, so that a simulated server is spoken to in the same bytes as a real one.
  */
-import type { Request, Sighting, Vote } from "../node/lock-node.ts";
+import type { Marker, Request, Sighting, Vote } from "../node/lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "../node/node-state.ts";
-import { ADMIT_SCRIPT, INSPECT_SCRIPT, LONE_SCRIPTS, VOTE_SCRIPT } from "../node/redis-scripts.ts";
+import {
+  ADMIT_SCRIPT,
+  INSPECT_SCRIPT,
+  LONE_SCRIPTS,
+  MARKER_FIELDS,
+  VOTE_SCRIPT,
+} from "../node/redis-scripts.ts";
 
 type Script = "vote" | "admit" | "inspect";
 
@@ -35,7 +41,7 @@ export function parseCall(script: Script, args: Arguments): ScriptCall {
       return {
         kind: "vote",
         terms: termsOf(fields),
-        requests: requestsOf(locksAmong(keys.slice(2)), fields.slice(4)),
+        requests: requestsOf(locksAmong(keys.slice(2)), Number(fields[4]), fields.slice(6)),
       };
   }
 }
@@ -45,46 +51,40 @@ function locksAmong(keys: readonly string[]): string[] {
   return keys.filter((_, index) => index % 2 === 0);
 }
 
-function termsOf([incarnation, windowUs, leadUs, fenceTtlMs]: Arguments): NodeTerms {
+function termsOf([incarnation, windowUs, leadUs, fenceTtlMs, , silenceUs]: Arguments): NodeTerms {
   return {
     incarnation: String(incarnation),
     clockWindowMs: Number(windowUs) / 1_000,
     leadMs: Number(leadUs) / 1_000,
     fenceTtlMs: Number(fenceTtlMs),
+    silenceMs: Number(silenceUs) / 1_000,
   };
 }
 
-function admitCall([
-  incarnation,
-  maxTtlMs,
-  quarantineMs,
-  windowUs,
-  leadUs,
-  tauUs,
-  declared,
-]: Arguments): ScriptCall {
+function admitCall([incarnation, windowUs, leadUs, tauUs, declared, ...rest]: Arguments): ScriptCall {
+  const [notBeforeUs, youngSinceUs, staleAfterUs, allowEviction, resetsFloor, options] = rest;
   const request: AdmitRequest = {
     incarnation: String(incarnation),
-    maxTtlMs: Number(maxTtlMs),
-    quarantineMs: Number(quarantineMs),
     tauUs: Number(tauUs),
-    declared: Number(declared) === 1,
+    declared: declared === "init" || declared === "first-use" ? declared : undefined,
+    notBeforeUs: Number(notBeforeUs),
+    youngSinceUs: Number(youngSinceUs),
+    staleAfterMs: Number(staleAfterUs) / 1_000,
+    allowEviction: Number(allowEviction) === 1,
+    resetsFloor: Number(resetsFloor) === 1,
+    options: String(options),
   };
-  return {
-    kind: "admit",
-    request,
-    terms: termsOf([String(incarnation), Number(windowUs), Number(leadUs), 0]),
-  };
+  return { kind: "admit", request, terms: termsOf([String(incarnation), Number(windowUs), Number(leadUs)]) };
 }
 
-/** The usual ttl, a letter for every request, and their fields. */
-function requestsOf(keys: readonly string[], [usualTtlMs, letters, ...fields]: Arguments): Request[] {
+/** A letter for every request, and their fields. */
+function requestsOf(keys: readonly string[], usualTtlMs: number, [letters, ...fields]: Arguments): Request[] {
   let [key, at] = [0, 0];
   return Array.from(String(letters), (letter) => {
     const isShort = letter === letter.toLowerCase();
     const count = isShort ? 1 : Number(fields[at++]);
     const take = fields.slice(at, at + (FIELDS[letter] ?? 0));
-    const request = requestOf(letter, keys.slice(key, key + count), take, Number(usualTtlMs));
+    const request = requestOf(letter, keys.slice(key, key + count), take, usualTtlMs);
     key += count;
     at += take.length;
     return request;
@@ -137,8 +137,6 @@ function wordsOf(vote: Vote): readonly [status: string, detail?: unknown] {
       return ["U"];
     case "quarantined":
       return ["Q", vote.untilUs];
-    case "ttl-too-long":
-      return ["T", vote.maxTtlMs];
     case "missing":
       return ["X", [vote.key, vote.holder ?? null]];
   }
@@ -147,24 +145,28 @@ function wordsOf(vote: Vote): readonly [status: string, detail?: unknown] {
 export function admissionReply(admission: Admission): unknown {
   const { nowUs } = admission;
   switch (admission.kind) {
-    case "admitted": {
-      const { untilUs, floor, maxTtlMs } = admission.marker;
-      return [nowUs, "A", untilUs, floor, maxTtlMs];
-    }
+    case "admitted":
+      return [nowUs, "A", markerFields(admission.marker)];
     case "other-incarnation":
       return [nowUs, "U"];
     case "clock":
       return [nowUs, "C"];
-    case "ttl-too-short":
-      return [nowUs, "T", admission.maxTtlMs];
   }
 }
 
+/** As HMGET answers for MARKER_FIELDS. */
+export function markerFields(marker: Marker | undefined): (string | null)[] {
+  if (marker === undefined) return MARKER_FIELDS.map(() => null);
+  const { incarnation, replicationId, history, sinceUs, declared = "", floor } = marker;
+  const { ttlMs, earlierTtlMs, turnUs, evictedKeys, contactUs, options } = marker;
+  const times = [ttlMs, earlierTtlMs, turnUs, evictedKeys, contactUs];
+  return [incarnation, replicationId, history, sinceUs, declared, floor, ...times, options].map(String);
+}
+
 export function inspectionReply({ nowUs, marker, keys }: Sighting): unknown {
-  const fields = marker && [marker.incarnation, marker.untilUs, marker.floor, marker.maxTtlMs].map(String);
   return [
     nowUs,
-    fields ?? [null, null, null, null],
+    markerFields(marker),
     ...keys.map(({ holder, remainingMs, fence }) => [
       holder ?? null,
       remainingMs,

@@ -5,13 +5,14 @@
 import { createHash } from "node:crypto";
 
 import type { VirtualClock } from "../clock/virtual-clock.ts";
-import { isTombstoneBounded, NodeState } from "../node/node-state.ts";
+import { isTombstoneBounded, NodeState, type ServerFacts } from "../node/node-state.ts";
 import type { LeaveRequest, Request, Vote } from "../node/lock-node.ts";
 import { noticeChannel } from "../node/redis-scripts.ts";
 import type { Prng } from "./prng.ts";
 import {
   admissionReply,
   inspectionReply,
+  markerFields,
   KNOWN_SCRIPTS,
   parseCall,
   type ScriptCall,
@@ -30,6 +31,12 @@ export interface Execution {
   /** The holder of each key, before and after. */
   readonly before: readonly (string | undefined)[];
   readonly after: readonly (string | undefined)[];
+}
+
+/** When a node could grant something: inside the window, and with a memory so old that the least patient client asks it. */
+export interface OpenTerms {
+  readonly clockWindowMs: number;
+  readonly silenceMs: number;
 }
 
 /** What a restart finds on the disk. */
@@ -54,6 +61,24 @@ export interface NoticeWeather {
 
 const CLEAR: NoticeWeather = { lossChance: 0, doublingChance: 0, delayMsMax: 0 };
 
+/** What the process says of itself. `calls`: how often it was told to become a replica or a master. */
+class Facts implements ServerFacts {
+  readonly runId: string;
+  readonly replicationId: string;
+  readonly wasReplica = false;
+  readonly calls: number = 0;
+  readonly evictedKeys = 0;
+
+  constructor(prng: Prng) {
+    this.runId = prng.hex(40);
+    this.replicationId = prng.hex(40);
+  }
+
+  get history(): string {
+    return `${this.calls}`;
+  }
+}
+
 /** An answer as the client library hands it out; an error is what the server said. */
 export type Reply = { readonly value: unknown } | { readonly error: string };
 
@@ -71,8 +96,7 @@ export class SimServer {
   readonly #scripts = new Map<string, string>();
   #memory: NodeState;
   #snapshot: NodeState;
-  #runId: string;
-  #replicationId: string;
+  readonly #facts: Facts;
   #clockBase = { at: 0, wallMs: EPOCH_MS, rate: 1 };
   /** What a stopped or busy process has in its sockets. */
   #backlog: (() => void)[] = [];
@@ -83,14 +107,9 @@ export class SimServer {
     this.name = name;
     this.#clock = clock;
     this.#prng = prng;
-    this.#runId = prng.hex(40);
-    this.#replicationId = prng.hex(40);
+    this.#facts = new Facts(prng);
     this.#memory = this.#emptyMemory();
-    this.#snapshot = this.#memory.copy(this.incarnation);
-  }
-
-  get incarnation(): string {
-    return `${this.#runId}:${this.#replicationId}`;
+    this.#snapshot = this.#memory.copy();
   }
 
   /** How often it was started: connections to an earlier start are gone. */
@@ -114,12 +133,12 @@ export class SimServer {
   }
 
   /** Could it grant one of these keys to somebody who is not `holder`, for all it remembers, and has a clock that allows it? */
-  isOpenTo(keys: readonly string[], holder: string, clockWindowMs: number): boolean {
-    const { marker } = this.#memory;
-    const mayVote =
-      this.state !== "dead" && marker?.incarnation === this.incarnation && this.nowUs() >= marker.untilUs;
+  isOpenTo(keys: readonly string[], holder: string, { clockWindowMs, silenceMs }: OpenTerms): boolean {
+    const { isAdmitted, marker } = this.#memory;
+    if (this.state === "dead" || !isAdmitted || marker === undefined) return false;
+    const isOld = marker.declared === "init" || this.nowUs() >= marker.sinceUs + silenceMs * 1_000;
     return (
-      mayVote && Math.abs(this.skewMs) <= clockWindowMs && keys.some((key) => this.holderOf(key) !== holder)
+      isOld && Math.abs(this.skewMs) <= clockWindowMs && keys.some((key) => this.holderOf(key) !== holder)
     );
   }
 
@@ -136,8 +155,7 @@ export class SimServer {
   /** Back with what its disk has; a new process is another incarnation, whatever it remembers. */
   start(disk: Disk): void {
     this.#starts++;
-    this.#runId = this.#prng.hex(40);
-    this.#replicationId = this.#prng.hex(40);
+    Object.assign(this.#facts, new Facts(this.#prng));
     this.#remember(disk);
     this.forgetScripts();
     this.state = "up";
@@ -171,13 +189,19 @@ export class SimServer {
 
   /** A replica that lacks the last writes takes over under the same address and on living connections (REPLICAOF … NO ONE). */
   failOver(disk: Disk): void {
-    this.#replicationId = this.#prng.hex(40);
+    const { calls } = this.#facts;
+    Object.assign(this.#facts, { replicationId: this.#prng.hex(40), wasReplica: true, calls: calls + 1 });
     this.#remember(disk);
+  }
+
+  /** A first replica attaches (any backup does that), or an idle backlog is freed: another replication id, and nothing is lost. */
+  renewReplicationId(): void {
+    Object.assign(this.#facts, { replicationId: this.#prng.hex(40), wasReplica: false });
   }
 
   /** For a later start from an old snapshot. */
   takeSnapshot(): void {
-    this.#snapshot = this.#memory.copy(this.incarnation);
+    this.#snapshot = this.#memory.copy();
   }
 
   stepClock(ms: number): void {
@@ -222,7 +246,7 @@ export class SimServer {
       case "INFO":
         return { value: this.#info(String(args[0])) };
       case "HMGET":
-        return { value: this.#markerFields() };
+        return { value: markerFields(this.#memory.marker) };
       case "SCRIPT":
         return { value: this.#load(String(args[1])) };
       case "EVAL":
@@ -237,13 +261,11 @@ export class SimServer {
 
   #remember(disk: Disk): void {
     const kept = disk === "old-snapshot" ? this.#snapshot : this.#memory;
-    this.#memory = disk === "nothing" ? this.#emptyMemory() : kept.copy(this.incarnation);
+    this.#memory = disk === "nothing" ? this.#emptyMemory() : kept.copy();
   }
 
   #emptyMemory(): NodeState {
-    return new NodeState(this.incarnation, undefined, (waiter, key) =>
-      this.#publish(noticeChannel(waiter), key),
-    );
+    return new NodeState(this.#facts, undefined, (waiter, key) => this.#publish(noticeChannel(waiter), key));
   }
 
   /** Whether any connection was there to hear it, for all the server knows. */
@@ -311,16 +333,11 @@ export class SimServer {
     return vote;
   }
 
-  #markerFields(): (string | null)[] {
-    const { marker } = this.#memory;
-    if (marker === undefined) return [null, null, null, null];
-    return [marker.incarnation, String(marker.untilUs), String(marker.floor), String(marker.maxTtlMs)];
-  }
-
   #info(section: string): string {
     const facts = {
-      server: `run_id:${this.#runId}`,
-      replication: `role:master\r\nmaster_replid:${this.#replicationId}`,
+      server: `run_id:${this.#facts.runId}`,
+      replication: `role:master\r\nmaster_replid:${this.#facts.replicationId}`,
+      stats: `evicted_keys:${this.#facts.evictedKeys}`,
       memory: "maxmemory:0\r\nmaxmemory_policy:noeviction",
     };
     return `${facts[section as keyof typeof facts] ?? ""}\r\n`;

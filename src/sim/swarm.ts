@@ -5,7 +5,7 @@
 import { check, type Property, UNCONDITIONAL, type Violation } from "../history/checkers.ts";
 import type { History } from "../history/history.ts";
 import { Nemesis } from "./nemesis.ts";
-import { drawPlan, FENCES, type Plan, recoveryMs } from "./plan.ts";
+import { drawPlan, FENCES, type Plan, recoveryMs, silenceMs } from "./plan.ts";
 import { Prng } from "./prng.ts";
 import { Recorder } from "./recorder.ts";
 import { type Client, Simulation } from "./simulation.ts";
@@ -54,7 +54,10 @@ class SwarmRun {
     this.#plan = plan;
     this.#simulation = simulation;
     this.#prng = prng;
-    this.#recorder = new Recorder(simulation, plan.clockWindowMs);
+    this.#recorder = new Recorder(simulation, {
+      clockWindowMs: plan.clockWindowMs,
+      silenceMs: silenceMs(plan),
+    });
     const end = plan.faultyMs;
     const isOn = () => simulation.clock.now() < end;
     this.#site = { plan, simulation, recorder: this.#recorder, resource: new Resource(), isOn };

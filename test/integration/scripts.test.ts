@@ -9,11 +9,12 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import type { Marker, Request, Vote } from "../../src/node/lock-node.ts";
-import { type AdmitRequest, NodeState, type NodeTerms } from "../../src/node/node-state.ts";
+import { type AdmitRequest, NodeState, type NodeTerms, type ServerFacts } from "../../src/node/node-state.ts";
 import {
   ADMIT_SCRIPT,
   INSPECT_SCRIPT,
   LONE_SCRIPTS,
+  MARKER_FIELDS,
   MARKER_KEY,
   noticeChannel,
   VOTE_SCRIPT,
@@ -31,6 +32,8 @@ import {
 } from "../../src/node/script-calls.ts";
 import { type Cluster, startCluster } from "../../src/chaos/servers/cluster.ts";
 import { clockShimUnavailable } from "../../src/chaos/servers/node-clock.ts";
+import { markerFields } from "../../src/sim/scripts.ts";
+import { admissionOf, serverOf } from "../unit/support/admission.ts";
 
 const START_US = 1_800_000_000_000_000;
 const WINDOW_MS = 100;
@@ -39,7 +42,8 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
   let cluster: Cluster;
   let redis: Redis;
   let listener: Redis;
-  let incarnation: string;
+  /** What the server says of itself, read anew whenever that changes. */
+  const server: { -readonly [fact in keyof ServerFacts]: ServerFacts[fact] } = serverOf(":");
   const notices: Record<"redis" | "model", string[]> = { redis: [], model: [] };
   let endHeard = () => {};
 
@@ -47,14 +51,13 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     cluster = await startCluster(1, { clockShim: true });
     clock()?.freeze();
     redis = new Redis(cluster.nodes[0]?.port ?? 0, "127.0.0.1", { protocol: 2 });
-    const info = String(await redis.info("server")) + String(await redis.info("replication"));
+    await look();
     listener = redis.duplicate();
     listener.on("message", (channel: string, message: string) => {
       if (channel === LISTENING) endHeard();
       else notices.redis.push(`${waiterOf.get(channel)} ${message}`);
     });
     await listener.subscribe(LISTENING, ...waiterOf.keys());
-    incarnation = `${/run_id:(\w+)/.exec(info)?.[1]}:${/master_replid:(\w+)/.exec(info)?.[1]}`;
   });
   afterAll(async () => {
     redis.disconnect();
@@ -69,6 +72,29 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     return run(lone ?? VOTE_SCRIPT, voteCall(encoded, callHead(terms, USUAL_TTL_MS)));
   };
   const clock = () => cluster.nodes[0]?.clock;
+  const incarnationOf = ({ runId, replicationId }: ServerFacts) => `${runId}:${replicationId}`;
+
+  async function look(): Promise<void> {
+    const info = await redis.info("everything");
+    const fact = (name: string) => new RegExp(`^${name}:(\\w+)`, "m").exec(info)?.[1] ?? "";
+    const calls = (name: string) => new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(info)?.[1] ?? "0";
+    const reset = /cmdstat_config\|resetstat:(calls=\d+,usec=\d+)/.exec(info)?.[1] ?? "-";
+    server.runId = fact("run_id");
+    server.replicationId = fact("master_replid");
+    server.wasReplica = fact("master_replid2") !== "0".repeat(40);
+    server.history = [...["replicaof", "slaveof", "failover"].map(calls), reset].join("/");
+  }
+
+  /** What happens to a server that changes its replication id. */
+  async function disturb(disturbance: Disturbance): Promise<void> {
+    if (disturbance === "backup") await redis.debug("CHANGE-REPL-ID");
+    if (disturbance === "statistics reset") await redis.config("RESETSTAT");
+    if (disturbance === "promotion") {
+      await redis.replicaof("127.0.0.1", 1);
+      await redis.replicaof("NO", "ONE");
+    }
+    await look();
+  }
 
   test("answer the same to random requests", async () => {
     const seen = new Map<string, number>();
@@ -80,24 +106,33 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
         fc.constantFrom(undefined, RELIC),
         async (steps, windowMs, relic) => {
           await redis.flushall();
-          const state = new NodeState(incarnation, relic, (waiter, key) => {
+          const state = new NodeState(server, relic, (waiter, key) => {
             const isHeard = PRESENT.includes(waiter);
             if (isHeard) notices.model.push(`${waiter} ${key}`);
             return isHeard;
           });
           if (relic !== undefined) await leave(relic);
           let nowUs = START_US;
+          let incarnation = incarnationOf(server);
           for (const { waitUs, action } of steps) {
             nowUs += waitUs;
             clock()?.setMicros(BigInt(nowUs));
+            if (action.kind === "disturbance") {
+              await disturb(action.what);
+              continue;
+            }
             const terms = {
               ...TERMS,
               clockWindowMs: windowMs,
+              silenceMs: action.silenceMs,
               incarnation: action.isStranger ? `${"0".repeat(40)}:${"1".repeat(40)}` : incarnation,
             };
+            // Those who admit ask the server who it is; those who ask for votes know it from an admission.
+            if (action.kind === "admit" && !action.isStranger) terms.incarnation = incarnationOf(server);
             const answers = await both(state, action, terms, nowUs);
             expect(answers.redis, `seed ${seed}`).toEqual(answers.model);
             for (const kind of answers.kinds) seen.set(kind, (seen.get(kind) ?? 0) + 1);
+            incarnation = state.marker?.incarnation ?? incarnation;
           }
         },
       );
@@ -111,7 +146,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
 
   async function both(
     state: NodeState,
-    action: Action,
+    action: Exclude<Action, { kind: "disturbance" }>,
     terms: NodeTerms,
     nowUs: number,
   ): Promise<{ redis: unknown; model: unknown; kinds: string[] }> {
@@ -120,10 +155,14 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
         ...action,
         incarnation: terms.incarnation,
         tauUs: nowUs + action.tauOffsetUs,
+        notBeforeUs: action.notBeforeUs === 0 ? 0 : nowUs - action.notBeforeUs,
+        youngSinceUs: action.youngSinceUs === 0 ? 0 : nowUs - action.youngSinceUs,
       };
-      const answer = decodeAdmission(await run(ADMIT_SCRIPT, admitCall(request, terms)), terms.incarnation);
+      const before = state.marker;
+      const answer = decodeAdmission(await run(ADMIT_SCRIPT, admitCall(request, terms)));
       const model = state.admit(request, terms, nowUs);
-      return { redis: answer, model, kinds: [`admit ${model.kind}`] };
+      const isNew = model.kind === "admitted" && before?.sinceUs !== model.marker.sinceUs;
+      return { redis: answer, model, kinds: [`admit ${model.kind}`, ...(isNew ? ["admit new"] : [])] };
     }
     if (action.kind === "inspect") {
       const keys = ["a", "b"];
@@ -155,18 +194,20 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
   }
 
   /** The marker of an earlier memory, as a snapshot brings it back. */
-  async function leave({ incarnation: inc, untilUs, floor, maxTtlMs }: Marker): Promise<void> {
-    await redis.hset(MARKER_KEY, { inc, until: untilUs, floor, maxttl: maxTtlMs });
+  async function leave(marker: Marker): Promise<void> {
+    const values = markerFields(marker);
+    await redis.hset(
+      MARKER_KEY,
+      Object.fromEntries(MARKER_FIELDS.map((field, i) => [field, values[i] ?? ""])),
+    );
   }
 
   test("isolate the requests of one call: a foreign value fails its own request alone", async () => {
     await redis.flushall();
     clock()?.setMicros(BigInt(START_US));
+    const incarnation = incarnationOf(server);
     const terms = { ...TERMS, incarnation };
-    await run(
-      ADMIT_SCRIPT,
-      admitCall({ incarnation, maxTtlMs: 1_000, quarantineMs: 0, tauUs: START_US, declared: false }, terms),
-    );
+    await run(ADMIT_SCRIPT, admitCall(admissionOf(incarnation, { tauUs: START_US }), terms));
     clock()?.setMicros(BigInt(START_US + 1_000_000));
     await redis.hset("foreign", "field", "value");
     await redis.set("{odd}:fence", "not a number");
@@ -190,13 +231,27 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
   });
 });
 
-const TERMS: NodeTerms = { incarnation: "", clockWindowMs: WINDOW_MS, leadMs: 100, fenceTtlMs: 3_000 };
+const TERMS: NodeTerms = {
+  incarnation: "",
+  clockWindowMs: WINDOW_MS,
+  leadMs: 100,
+  fenceTtlMs: 3_000,
+  silenceMs: 0,
+};
 
 const RELIC: Marker = {
   incarnation: `${"2".repeat(40)}:${"3".repeat(40)}`,
-  untilUs: START_US,
+  replicationId: "3".repeat(40),
+  history: "0/0/0/-",
+  sinceUs: START_US,
+  declared: undefined,
   floor: START_US + 50_000,
-  maxTtlMs: 2_000,
+  ttlMs: 2_000,
+  earlierTtlMs: 0,
+  turnUs: START_US + 2_000_000,
+  evictedKeys: 0,
+  contactUs: START_US,
+  options: "others",
 };
 
 /** Waiters that can be told, and two that have gone. */
@@ -212,12 +267,8 @@ function wordFor(vote: Vote): string {
 }
 
 const VOTES = [
-  ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
-    (reply) => `acquire ${reply}`,
-  ),
-  ...["granted", "missing", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
-    (reply) => `extend ${reply}`,
-  ),
+  ...["granted", "held", "stale", "clock", "unadmitted", "quarantined"].map((reply) => `acquire ${reply}`),
+  ...["granted", "missing", "clock", "unadmitted", "quarantined"].map((reply) => `extend ${reply}`),
   "release granted",
   "release woke",
 ];
@@ -225,37 +276,36 @@ const VOTES = [
 const ROUNDS_MIN = 2;
 const ROUNDS_MAX = 20;
 
-/** The usual ttl is one that every admission here allows. */
 const USUAL_TTL_MS = 500;
-const NEVER_USUAL = new Set(["acquire ttl-too-long", "extend ttl-too-long"]);
 
 const EVERY_REPLY = [
   ...VOTES,
-  ...["short", "lone"].flatMap((form) =>
-    VOTES.filter((vote) => !NEVER_USUAL.has(vote)).map((vote) => `${form} ${vote}`),
-  ),
+  ...["short", "lone"].flatMap((form) => VOTES.map((vote) => `${form} ${vote}`)),
   "acquire held, in line",
-  ...["granted", "held", "stale", "clock", "unadmitted", "quarantined", "ttl-too-long"].map(
-    (reply) => `exchange ${reply}`,
-  ),
+  ...["granted", "held", "stale", "clock", "unadmitted", "quarantined"].map((reply) => `exchange ${reply}`),
   "leave granted",
   "leave woke",
   "notice",
-  ...["admitted", "clock", "other-incarnation", "ttl-too-short"].map((reply) => `admit ${reply}`),
+  ...["admitted", "new", "clock", "other-incarnation"].map((reply) => `admit ${reply}`),
 ].sort();
 
 type Action =
   | {
       readonly kind: "vote";
       readonly isStranger: boolean;
+      readonly silenceMs: number;
       readonly requests: readonly ((nowUs: number) => Request)[];
     }
   | (Omit<AdmitRequest, "incarnation" | "tauUs"> & {
       readonly kind: "admit";
       readonly isStranger: boolean;
+      readonly silenceMs: number;
       readonly tauOffsetUs: number;
     })
-  | { readonly kind: "inspect"; readonly isStranger: boolean };
+  | { readonly kind: "inspect"; readonly isStranger: boolean; readonly silenceMs: number }
+  | { readonly kind: "disturbance"; readonly what: Disturbance };
+
+type Disturbance = "backup" | "promotion" | "statistics reset";
 
 interface Step {
   readonly waitUs: number;
@@ -334,25 +384,43 @@ function step(): fc.Arbitrary<Step> {
     fc.array(request, { minLength: 1, maxLength: 1 }),
     fc.array(request, { minLength: 1, maxLength: 4 }),
   );
+  const silenceMs = fc.constantFrom(0, 0, 0, 200);
   const action: fc.Arbitrary<Action> = fc.oneof(
     {
       weight: 12,
-      arbitrary: fc.record({ kind: fc.constant("vote" as const), isStranger: rarely, requests }),
+      arbitrary: fc.record({ kind: fc.constant("vote" as const), isStranger: rarely, silenceMs, requests }),
     },
     {
       weight: 3,
       arbitrary: fc.record({
         kind: fc.constant("admit" as const),
         isStranger: rarely,
-        maxTtlMs: fc.constantFrom(800, 1_000, 1_000, 2_000),
-        quarantineMs: fc.constantFrom(0, 0, 0, 200),
+        silenceMs,
         tauOffsetUs: offset,
-        declared: fc.boolean(),
+        declared: fc.constantFrom(undefined, "init" as const, "first-use" as const),
+        // So long before now; 0 is none.
+        notBeforeUs: fc.constantFrom(0, 0, 0, 1, 100_000),
+        youngSinceUs: fc.constantFrom(0, 0, 0, 1, 100_000),
+        staleAfterMs: fc.constantFrom(0, 0, 0, 100),
+        allowEviction: fc.boolean(),
+        resetsFloor: fc.constantFrom(false, false, true),
+        options: fc.constantFrom("mine", "others"),
       }),
     },
     {
       weight: 1,
-      arbitrary: fc.record({ kind: fc.constant("inspect" as const), isStranger: fc.constant(false) }),
+      arbitrary: fc.record({
+        kind: fc.constant("inspect" as const),
+        isStranger: fc.constant(false),
+        silenceMs,
+      }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        kind: fc.constant("disturbance" as const),
+        what: fc.constantFrom<Disturbance>("backup", "backup", "promotion", "statistics reset"),
+      }),
     },
   );
   return fc.record({ waitUs: pause, action });

@@ -3,6 +3,7 @@
  * has never failed says little.
  */
 import { NodeState, type NodeTerms } from "../../src/node/node-state.ts";
+import { admissionOf, serverOf } from "../unit/support/admission.ts";
 import type { MakeNode } from "./node-table.ts";
 
 const KEY = "key";
@@ -13,6 +14,7 @@ const TERMS: NodeTerms = {
   leadMs: 1_000,
   // The promises rest on fences that do not go back: they must outlive every jump of the clock.
   fenceTtlMs: 2 ** 50,
+  silenceMs: 0,
 };
 /** Far above the floor that the admission at 0 leaves. */
 const START_US = 1e12;
@@ -55,9 +57,8 @@ export const productionNode: MakeNode = (proposals) => {
 };
 
 function admittedState(): NodeState {
-  const state = new NodeState(TERMS.incarnation);
-  const { incarnation } = TERMS;
-  state.admit({ incarnation, maxTtlMs: TTL_MS, quarantineMs: 0, tauUs: 0, declared: false }, TERMS, 0);
+  const state = new NodeState(serverOf(TERMS.incarnation));
+  state.admit(admissionOf(TERMS.incarnation), TERMS, 0);
   return state;
 }
 

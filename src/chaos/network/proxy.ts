@@ -31,7 +31,7 @@ class FaultProxy implements AsyncDisposable {
   readonly port: number;
   readonly url: string;
   readonly #rules = { up: harmlessRules(), down: harmlessRules() };
-  readonly #target: { readonly port: number; readonly host: string };
+  #target: { readonly port: number; readonly host: string };
   readonly #links = new Set<Link>();
   /** Connected to the proxy and, behind a black hole, to nothing. */
   readonly #lost = new Set<Socket>();
@@ -77,6 +77,12 @@ class FaultProxy implements AsyncDisposable {
   /** Sends everything in pieces of so many bytes. */
   chunk(bytes: number): void {
     this.#change("both", { chunkBytes: bytes });
+  }
+
+  /** New connections lead to another server, as behind a name or a virtual address that moves; those that exist are reset. */
+  leadTo(port: number, host = "127.0.0.1"): void {
+    this.#target = { port, host };
+    this.cut();
   }
 
   /** Resets all connections. What has reached the server is executed all the same. */

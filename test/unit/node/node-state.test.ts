@@ -1,8 +1,16 @@
 /** What a node's rules are for, one by one. That the scripts say the same is tested on a real server (scripts.test.ts). */
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import type { Request } from "../../../src/node/lock-node.ts";
-import { NodeState, type NodeTerms } from "../../../src/node/node-state.ts";
+import type { Marker, Request } from "../../../src/node/lock-node.ts";
+import { outstandingTtlMs } from "../../../src/node/memory-watch.ts";
+import {
+  type AdmitRequest,
+  NodeState,
+  type NodeTerms,
+  type ServerFacts,
+} from "../../../src/node/node-state.ts";
+import { admissionOf, serverOf } from "../support/admission.ts";
 
 const NOW_US = 1_800_000_000_000_000;
 const WINDOW_MS = 100;
@@ -14,12 +22,13 @@ const TERMS: NodeTerms = {
   clockWindowMs: WINDOW_MS,
   leadMs: WINDOW_MS,
   fenceTtlMs: 86_400_000,
+  silenceMs: 0,
 };
 
 /** A node whose memory is new, admitted at `nowUs`. */
-function admitted(nowUs: number, quarantineMs = 0, incarnation = TERMS.incarnation): NodeState {
-  const node = new NodeState(incarnation);
-  node.admit({ incarnation, maxTtlMs: TTL_MS, quarantineMs, tauUs: nowUs, declared: false }, TERMS, nowUs);
+function admitted(nowUs: number, more: Partial<AdmitRequest> = {}): NodeState {
+  const node = new NodeState(serverOf(TERMS.incarnation));
+  node.admit(admissionOf(TERMS.incarnation, { tauUs: nowUs, ...more }), TERMS, nowUs);
   return node;
 }
 
@@ -41,38 +50,177 @@ describe("A2: the floor of a node that lost its memory", () => {
   });
 
   test("never goes down when a memory is admitted again with an older marker", () => {
-    const restored = new NodeState("other:replication", {
-      incarnation: TERMS.incarnation,
-      untilUs: NOW_US,
-      maxTtlMs: TTL_MS,
+    const restored = new NodeState(serverOf("other:replication"), {
+      ...markerOf(admitted(NOW_US)),
       floor: NOW_US + 50 * LEAD_US,
     });
-    const request = {
-      incarnation: "other:replication",
-      maxTtlMs: TTL_MS,
-      quarantineMs: 0,
-      tauUs: NOW_US,
-      declared: false,
-    };
-    restored.admit(request, TERMS, NOW_US);
+    restored.admit(admissionOf("other:replication", { tauUs: NOW_US }), TERMS, NOW_US);
     expect(restored.marker?.floor).toBe(NOW_US + 50 * LEAD_US);
+  });
+
+  test("is brought back from the future only where that is asked for", () => {
+    const node = admitted(NOW_US);
+    const floor = NOW_US + LEAD_US;
+    const setBack = NOW_US - 3_600_000_000;
+    admitAgain(node, setBack, { declared: "init" });
+    expect(node.marker?.floor).toBe(floor);
+    admitAgain(node, setBack, { declared: "init", resetsFloor: true });
+    expect(node.marker?.floor).toBe(setBack + LEAD_US);
   });
 });
 
-test("N3: a ttl longer than the quarantines are computed for is refused", () => {
-  const node = admitted(NOW_US);
-  const request = acquire(LATER_US, LATER_US, { ttlMs: TTL_MS + 1 });
-  expect(node.apply(request, TERMS, LATER_US)).toMatchObject({ reason: "ttl-too-long", maxTtlMs: TTL_MS });
+function markerOf(node: NodeState): Marker {
+  const { marker } = node;
+  if (marker === undefined) throw new Error("never admitted");
+  return marker;
+}
+
+function admitAgain(node: NodeState, nowUs: number, more: Partial<AdmitRequest> = {}): void {
+  node.admit(admissionOf(TERMS.incarnation, { tauUs: nowUs, ...more }), TERMS, nowUs);
+}
+
+describe("N3: the largest ttl that may be outstanding is noted", () => {
+  const granted = (node: NodeState, atUs: number, ttlMs: number) =>
+    node.apply({ ...acquire(atUs, atUs, { ttlMs }), keys: [`k${atUs}`] }, TERMS, atUs).kind;
+  const outstanding = (node: NodeState, nowUs: number) => outstandingTtlMs(markerOf(node), nowUs);
+
+  test("at once, and until it can no longer be outstanding", () => {
+    const node = admitted(NOW_US);
+    expect(outstanding(node, LATER_US)).toBe(0);
+    expect(granted(node, LATER_US, TTL_MS)).toBe("granted");
+    expect(granted(node, LATER_US + 1, 60 * TTL_MS)).toBe("granted");
+    const ends = LATER_US + 1 + 60 * TTL_MS * 1_000;
+    for (let at = LATER_US + 2; at < ends; at += TTL_MS * 1_000) {
+      granted(node, at, TTL_MS);
+      expect(outstanding(node, at)).toBe(60 * TTL_MS);
+    }
+  });
+
+  test("and not for ever: some time after it ended, the usual ones count again", () => {
+    const node = admitted(NOW_US);
+    granted(node, LATER_US, 60 * TTL_MS);
+    let at = LATER_US;
+    while (outstanding(node, at) > TTL_MS) granted(node, (at += TTL_MS * 1_000), TTL_MS);
+    expect(at - LATER_US).toBeLessThanOrEqual(3 * 60 * TTL_MS * 1_000);
+    expect(outstanding(node, at + 3 * TTL_MS * 1_000)).toBe(0);
+  });
+
+  test("whatever is granted in whatever order", () => {
+    const steps = fc.array(fc.record({ waitMs: fc.nat(5_000), ttlMs: fc.integer({ min: 1, max: 9_000 }) }));
+    fc.assert(
+      fc.property(steps, (list) => {
+        const node = admitted(NOW_US);
+        const locks: { endsUs: number; ttlMs: number }[] = [];
+        let at = LATER_US;
+        for (const { waitMs, ttlMs } of list) {
+          at += waitMs * 1_000 + 1;
+          const living = locks.filter(({ endsUs }) => endsUs > at).map((lock) => lock.ttlMs);
+          expect(outstanding(node, at)).toBeGreaterThanOrEqual(Math.max(0, ...living));
+          if (granted(node, at, ttlMs) === "granted") locks.push({ endsUs: at + ttlMs * 1_000, ttlMs });
+        }
+      }),
+    );
+  });
 });
 
-test("N2: nothing is granted or extended in quarantine, and all of it afterwards", () => {
-  const node = admitted(NOW_US, 500);
+describe("N2: a memory that is too young for this client's guard grants and extends nothing", () => {
+  const SILENT = { ...TERMS, silenceMs: 500 };
   const before = NOW_US + 499_999;
-  expect(node.apply(acquire(before, before), TERMS, before)).toMatchObject({ reason: "quarantined" });
-  const extend: Request = { op: "extend", keys: ["k"], holder: "v", tauUs: before, ttlMs: TTL_MS };
-  expect(node.apply(extend, TERMS, before)).toMatchObject({ reason: "quarantined" });
   const after = NOW_US + 500_000;
-  expect(node.apply(acquire(after, after), TERMS, after).kind).toBe("granted");
+
+  test("until it is old enough", () => {
+    const node = admitted(NOW_US);
+    expect(node.apply(acquire(before, before), SILENT, before)).toMatchObject({
+      reason: "quarantined",
+      untilUs: after,
+    });
+    const extend: Request = { op: "extend", keys: ["k"], holder: "v", tauUs: before, ttlMs: TTL_MS };
+    expect(node.apply(extend, SILENT, before)).toMatchObject({ reason: "quarantined" });
+    expect(node.apply(acquire(after, after), SILENT, after).kind).toBe("granted");
+  });
+
+  test("whoever else was asked earlier, and whoever admitted it", () => {
+    const node = admitted(NOW_US, { declared: "first-use" });
+    expect(node.apply(acquire(before, before), TERMS, before).kind).toBe("granted");
+    const other = acquire(before, before, { keys: ["other"] });
+    expect(node.apply(other, SILENT, before)).toMatchObject({ reason: "quarantined" });
+  });
+
+  test("unless an operator declares that nothing is outstanding, which is for all", () => {
+    const node = admitted(NOW_US);
+    admitAgain(node, before, { declared: "init" });
+    expect(node.apply(acquire(before, before), { ...TERMS, silenceMs: 10_000 }, before).kind).toBe("granted");
+  });
+
+  test("and no longer than that, where the beginning lies in the future since the clock was set back", () => {
+    const node = admitted(NOW_US + 3_600_000_000);
+    admitAgain(node, NOW_US);
+    expect(node.marker?.sinceUs).toBe(NOW_US);
+  });
+});
+
+describe("G1: which memory it is", () => {
+  const server = (more: Partial<ServerFacts>) => ({ ...serverOf(TERMS.incarnation), ...more });
+  const votes = (marker: Marker, facts: ServerFacts) =>
+    new NodeState(facts, marker).apply(acquire(LATER_US, LATER_US), TERMS, LATER_US);
+  const marker = markerOf(admitted(NOW_US));
+
+  test("another replication id alone is no loss: a backup was made", () => {
+    const state = new NodeState(server({ replicationId: "backup" }), marker);
+    expect(state.apply(acquire(LATER_US, LATER_US), TERMS, LATER_US).kind).toBe("granted");
+    expect(state.marker).toMatchObject({ incarnation: TERMS.incarnation, replicationId: "backup" });
+  });
+
+  test.each([
+    ["another process", { runId: "other" }],
+    ["a replica once", { replicationId: "new", wasReplica: true }],
+    ["a replica once, and its backlog was freed since", { replicationId: "new", history: "2" }],
+    ["it does not say what it was told", { replicationId: "new", history: "" }],
+  ])("another memory: %s", (_name, facts) => {
+    expect(votes(marker, server(facts))).toMatchObject({ reason: "unadmitted" });
+  });
+
+  test("what is not known was not known at the admission either", () => {
+    const unknown = { ...marker, history: "" };
+    expect(votes(unknown, server({ replicationId: "new", history: "" }))).toMatchObject({
+      reason: "unadmitted",
+    });
+  });
+});
+
+describe("A1 and A2: the same memory goes on, and what may lack something begins anew", () => {
+  const again = (more: Partial<AdmitRequest>, facts: Partial<ServerFacts> = {}) => {
+    const node = new NodeState({ ...serverOf(TERMS.incarnation), ...facts }, markerOf(admitted(NOW_US)));
+    admitAgain(node, LATER_US, more);
+    return markerOf(node);
+  };
+
+  test("an admission of what was admitted changes nothing but the contact", () => {
+    expect(again({})).toEqual({ ...markerOf(admitted(NOW_US)), contactUs: LATER_US });
+  });
+
+  test.each([
+    ["G6: another server was met since", { notBeforeUs: NOW_US + 1 }, {}],
+    ["G7: nobody was in touch with it for too long", { staleAfterMs: 199 }, {}],
+    ["it has evicted keys", {}, { evictedKeys: 1 }],
+  ])("%s", (_name, more, facts) => {
+    expect(again(more, facts)).toMatchObject({ sinceUs: LATER_US, floor: LATER_US + LEAD_US });
+  });
+
+  test.each([
+    ["G6: it began later than the other server was met", { notBeforeUs: NOW_US }, {}],
+    ["G7: somebody was in touch with it", { staleAfterMs: 200 }, {}],
+    ["evictions were allowed", { allowEviction: true }, { evictedKeys: 1 }],
+  ])("not where %s", (_name, more, facts) => {
+    expect(again(more, facts)).toMatchObject({ sinceUs: NOW_US });
+  });
+
+  test("G8: a clock that leapt ahead does not make it older; its fences are above what was granted by the old time", () => {
+    expect(again({ youngSinceUs: LATER_US - 10 })).toMatchObject({
+      sinceUs: LATER_US - 10,
+      floor: LATER_US + LEAD_US,
+    });
+  });
 });
 
 test("N5: who holds the key is granted it again with the same token only, and its ttl is not refreshed", () => {

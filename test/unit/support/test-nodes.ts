@@ -15,6 +15,7 @@ import type {
 } from "../../../src/node/lock-node.ts";
 import { NodeState, type NodeTerms } from "../../../src/node/node-state.ts";
 import { Quorum } from "../../../src/quorum/quorum.ts";
+import { admissionOf, serverOf } from "./admission.ts";
 
 const EPOCH_US = 1_800_000_000_000_000;
 const INCARNATION = "test:1";
@@ -23,6 +24,7 @@ const TERMS: NodeTerms = {
   clockWindowMs: 0,
   leadMs: 1_000,
   fenceTtlMs: 86_400_000,
+  silenceMs: 0,
 };
 
 export class TestNode implements LockNode {
@@ -82,12 +84,8 @@ export class TestNode implements LockNode {
   }
 
   #admitted(): NodeState {
-    const state = new NodeState(INCARNATION);
-    state.admit(
-      { incarnation: INCARNATION, maxTtlMs: 100_000, quarantineMs: 0, tauUs: 0, declared: false },
-      TERMS,
-      0,
-    );
+    const state = new NodeState(serverOf(INCARNATION));
+    state.admit(admissionOf(INCARNATION), TERMS, 0);
     return state;
   }
 }
