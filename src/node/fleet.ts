@@ -162,8 +162,10 @@ export class RedisFleet implements Fleet {
   #met(node: RedisNode, met: Introduction): void {
     if (this.#closed) return;
     this.#learnTime(node, met);
-    this.#watchOf(node).meet(met.runId, met.askedAt);
-    const detail = this.#objection(node, met);
+    const twin = this.nodes.find((other) => other !== node && isVoterOf(other, met.runId));
+    // G6: a server that votes under its own name stands in for nobody.
+    if (twin === undefined) this.#watchOf(node).meet(met.runId, met.askedAt);
+    const detail = this.#objection(node, met, twin);
     if (detail !== undefined) node.become({ kind: "excluded", detail, met });
     else this.#judge(node, met);
     this.#considerAll();
@@ -178,9 +180,8 @@ export class RedisFleet implements Fleet {
   }
 
   /** G2: a server has one vote, under the name under which it was met first. */
-  #objection(node: RedisNode, met: Introduction): string | undefined {
+  #objection(node: RedisNode, met: Introduction, twin: RedisNode | undefined): string | undefined {
     const own = objection(met, this.#terms.allowEviction);
-    const twin = this.nodes.find((other) => other !== node && isVoterOf(other, met.runId));
     if (own !== undefined || twin === undefined) return own;
     if (node.acquaintance.kind === "connecting") this.#bornTwins.add(node);
     return `it is the same server as ${twin.name} (run_id ${met.runId}), which has its vote under that name`;
