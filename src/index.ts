@@ -12,6 +12,7 @@ export type { FleetNodeState } from "./node/lock-node.ts";
 // Configuration
 export type {
   AcquireOptions,
+  InitOptions,
   LockerOptions,
   MemoryOptions,
   QuorumOptions,

@@ -49,3 +49,10 @@ function tables(nodes: number): Voice[][] {
   if (nodes === 0) return [[]];
   return tables(nodes - 1).flatMap((rest) => Object.values(VOICES).map((voice) => [voice, ...rest]));
 }
+
+test("majorities of two lists that differ by one node have a server in common; of lists that differ by two they need not", () => {
+  for (let nodes = 1; nodes < 15; nodes++) {
+    expect(quorumOf(nodes) + quorumOf(nodes + 1)).toBeGreaterThan(nodes + 1);
+  }
+  expect(quorumOf(3) + quorumOf(5)).toBeLessThanOrEqual(5);
+});
