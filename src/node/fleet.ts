@@ -229,12 +229,13 @@ export class RedisFleet implements Fleet {
   /** It may be asked from now on; whether it is old enough is looked at with every vote. */
   #enter(node: RedisNode, met: Introduction, marker: Marker): void {
     const watch = this.#watchOf(node);
-    watch.accept(marker, met.nodeUs, met.askedAt);
+    watch.accept(marker, met.nodeUs, met.answeredAt);
     this.#terms.learnFloor(marker.floor);
     const silenceMs = watch.silenceMs(this.#wantedSilenceMs(node, marker));
     const votesFrom =
       silenceMs === 0 || marker.declared === "init" ? -Infinity : watch.oldEnoughAt(silenceMs);
-    node.become({ kind: "admitted", met, marker, silenceMs, votesFrom });
+    const votesUntil = this.#votesUntil(met, marker);
+    node.become({ kind: "admitted", met, marker, silenceMs, votesFrom, votesUntil });
     if (this.#quarantineLeftMs(node) === 0) watch.endSilence();
     this.#compareOptions(node, marker);
   }
@@ -251,6 +252,13 @@ export class RedisFleet implements Fleet {
   #ownOptions(): string {
     const { restartGuard, clockWindowMs, quarantineTtlMs } = this.#terms;
     return `restartGuard=${restartGuard} clockWindowMs=${clockWindowMs} quarantineTtlMs=${quarantineTtlMs} nodes=${this.nodes.length}`;
+  }
+
+  /** G7: so long after the last contact that is noted, as this client measures it; any later one may have been another client's. */
+  #votesUntil({ nodeUs, askedAt }: Introduction, { contactUs }: Marker): Instant {
+    const { staleAfterMs } = this.#terms;
+    if (staleAfterMs === 0) return Infinity;
+    return askedAt - Math.max(0, nodeUs - contactUs) / 1_000 + staleAfterMs;
   }
 
   /** N2: this client's own guard; nobody else's counts, but for a declaration. */
@@ -337,6 +345,7 @@ export class RedisFleet implements Fleet {
   ): Promise<void> {
     const { staleAfterMs, allowEviction } = this.#terms;
     const incarnation = incarnationOf(met);
+    const askedAt = this.#clock.now();
     // Once for each: were it flushed later, its incarnation would still be the same.
     const isUnused = this.#unused?.delete(incarnation) === true;
     const admission = await node.admit({
@@ -349,7 +358,7 @@ export class RedisFleet implements Fleet {
       resetsFloor,
       options: this.#ownOptions(),
     });
-    this.#take(node, met, admission);
+    this.#take(node, { ...met, askedAt, answeredAt: this.#clock.now() }, admission);
   }
 
   #take(
@@ -362,13 +371,8 @@ export class RedisFleet implements Fleet {
     if (!("met" in acquaintance) || acquaintance.met?.runId !== met.runId || acquaintance.kind === "excluded")
       return;
     if (admission.kind === "admitted") {
-      const nodeUs = admission.nowUs;
-      const at = this.#clock.now();
-      this.#enter(
-        node,
-        { ...met, nodeUs, askedAt: at, answeredAt: at, marker: admission.marker },
-        admission.marker,
-      );
+      const { nowUs: nodeUs, marker } = admission;
+      this.#enter(node, { ...met, nodeUs, marker }, marker);
     } else if (acquaintance.kind === "admitted") {
       // The script goes on judging its votes, and the next check-up asks again.
       if (admission.kind === "other-incarnation") node.meet();

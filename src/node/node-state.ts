@@ -132,9 +132,9 @@ export class NodeState {
     const leadUs = nowUs + terms.leadMs * 1_000;
     const marker =
       old !== undefined && this.#isUnbroken(old, request, nowUs)
-        ? continued(old, request, nowUs, leadUs)
-        : begun(old, request, nowUs, leadUs);
-    this.#marker = { ...marker, replicationId, history, evictedKeys, contactUs: nowUs };
+        ? continued(old, request, nowUs, leadUs, evictedKeys)
+        : begun(old, request, nowUs, leadUs, evictedKeys);
+    this.#marker = { ...marker, replicationId, history, contactUs: nowUs };
     return { kind: "admitted", nowUs, marker: this.#marker };
   }
 
@@ -349,7 +349,13 @@ function isSameMemory(marker: Marker, server: ServerFacts): boolean {
  * A1. A declaration is a beginning. One that lies in the future was noted before the clock was set back; one that lies longer ago than by the
  * client's own clock, before it leapt ahead (G8): what was to be waited for is waited for from then on.
  */
-function continued(old: Marker, request: AdmitRequest, nowUs: number, leadUs: number): Marker {
+function continued(
+  old: Marker,
+  request: AdmitRequest,
+  nowUs: number,
+  leadUs: number,
+  evictedKeys: number,
+): Marker {
   const isDeclared = request.declared === "init";
   const sinceUs = isDeclared ? nowUs : Math.min(Math.max(old.sinceUs, request.youngSinceUs), nowUs);
   const floor = request.youngSinceUs > old.sinceUs ? Math.max(old.floor, leadUs) : old.floor;
@@ -358,6 +364,8 @@ function continued(old: Marker, request: AdmitRequest, nowUs: number, leadUs: nu
     sinceUs,
     declared: isDeclared ? "init" : old.declared,
     floor: request.resetsFloor ? Math.min(floor, leadUs) : floor,
+    // What one client allows is no less a loss to the others.
+    evictedKeys: Math.min(old.evictedKeys, evictedKeys),
   };
 }
 
@@ -367,10 +375,11 @@ function begun(
   { incarnation, declared, options, resetsFloor }: AdmitRequest,
   nowUs: number,
   leadUs: number,
-): Omit<Marker, "replicationId" | "history" | "evictedKeys" | "contactUs"> {
+  evictedKeys: number,
+): Omit<Marker, "replicationId" | "history" | "contactUs"> {
   const floor = resetsFloor ? leadUs : Math.max(old?.floor ?? 0, leadUs);
   const noTtl = { ttlMs: 0, earlierTtlMs: 0, turnUs: 0 };
-  return { incarnation, sinceUs: nowUs, declared, floor, ...noTtl, options };
+  return { incarnation, sinceUs: nowUs, declared, floor, ...noTtl, evictedKeys, options };
 }
 
 /**

@@ -40,12 +40,17 @@ export type Acquaintance =
   | { readonly kind: "unreachable"; readonly detail: string }
   | { readonly kind: "excluded"; readonly detail: string; readonly met: Introduction | undefined }
   | { readonly kind: "unadmitted"; readonly detail: string; readonly met: Introduction }
-  | ({ readonly kind: "admitted"; readonly met: Introduction; readonly marker: Marker } & Silence);
+  | Admitted;
 
-/** N2: how old the node's memory must be to vote for this client, and from when on it is by this client's clock. */
-interface Silence {
+interface Admitted {
+  readonly kind: "admitted";
+  readonly met: Introduction;
+  readonly marker: Marker;
+  /** N2: how old it must be to vote, and from when on it is by this client's clock. */
   readonly silenceMs: number;
   readonly votesFrom: Instant;
+  /** G7: until when nobody can have stood in for it, unless it is looked after again. */
+  readonly votesUntil: Instant;
 }
 
 export interface RedisNodeEvents {
@@ -90,8 +95,9 @@ export class RedisNode implements LockNode {
   #acquaintance: Acquaintance = { kind: "connecting" };
   /** With the incarnation that was admitted; an empty one is no node's. */
   #callHead: Wire;
-  /** Until then nothing is asked that needs a vote. */
+  /** Before and after that nothing is asked that needs a vote; undefined where there is nothing to mind any more. */
   #votesFrom: Instant | undefined;
+  #votesUntil: Instant = Infinity;
   #marker: Marker | undefined;
   #introducing = false;
   #listener: Listener | undefined;
@@ -167,8 +173,8 @@ export class RedisNode implements LockNode {
   }
 
   ask(request: Request, reply: (vote: Vote) => void): void {
-    const fault = this.#faultBefore(request);
-    if (fault !== undefined) return queueMicrotask(() => reply(fault));
+    const answer = this.#answerBefore(request);
+    if (answer !== undefined) return queueMicrotask(() => reply(answer));
     this.#outbox.put(this.#encoded(request), reply);
   }
 
@@ -213,6 +219,7 @@ export class RedisNode implements LockNode {
     const silenceMs = isAdmitted ? acquaintance.silenceMs : 0;
     if ("met" in acquaintance && acquaintance.met !== undefined) this.#marker = acquaintance.met.marker;
     this.#votesFrom = isAdmitted ? acquaintance.votesFrom : undefined;
+    this.#votesUntil = isAdmitted ? acquaintance.votesUntil : Infinity;
     this.#callHead = callHead({ ...this.#terms, incarnation, silenceMs }, this.#terms.usualTtlMs);
     this.#events.changed(this);
   }
@@ -325,24 +332,32 @@ export class RedisNode implements LockNode {
   }
 
   /** What keeps a request from being sent at all. Releases and leaves need no admission: they only ever remove what is ours. */
-  #faultBefore(request: Request): Faulted | undefined {
+  #answerBefore(request: Request): Vote | undefined {
     if (!this.#connection.isReady) return this.#unreachable();
     const { acquaintance } = this;
     if (request.op === "release" || request.op === "leave") return undefined;
-    if (acquaintance.kind === "admitted") return this.#votesFrom === undefined ? undefined : this.#tooYoung();
+    if (acquaintance.kind === "admitted")
+      return this.#votesFrom === undefined ? undefined : this.#refusalOf(acquaintance);
     const isExcluded = acquaintance.kind === "excluded";
     const detail = "detail" in acquaintance ? acquaintance.detail : "still being introduced";
     return { kind: "faulted", reason: isExcluded ? "excluded" : "not-admitted", detail, sent: false };
   }
 
-  /** N2 by this client's clock; the script judges by the node's. */
-  #tooYoung(): Faulted | undefined {
-    const leftMs = (this.#votesFrom ?? 0) - this.#clock.now();
-    if (leftMs > 0) {
-      const detail = `in quarantine for ${Math.ceil(leftMs)} ms more, until all it may have forgotten has expired`;
+  /** N2 by this client's clock, while the script judges by the node's; and G7 for a client that did not look after the node itself. */
+  #refusalOf({ marker, silenceMs }: Admitted): Vote | undefined {
+    const now = this.#clock.now();
+    if (now > this.#votesUntil) {
+      this.meet();
+      const detail = "not looked after for staleAfterMs; being introduced again";
       return { kind: "faulted", reason: "not-admitted", detail, sent: false };
     }
-    this.#votesFrom = undefined;
+    const leftMs = (this.#votesFrom ?? 0) - now;
+    if (leftMs > 0) {
+      const untilUs = marker.sinceUs + Math.ceil(silenceMs * 1_000);
+      const nowUs = untilUs - Math.ceil(leftMs * 1_000);
+      return { kind: "refused", reason: "quarantined", untilUs, nowUs };
+    }
+    if (this.#votesUntil === Infinity) this.#votesFrom = undefined;
     return undefined;
   }
 

@@ -381,13 +381,15 @@ local old = redis.call('HMGET', KEYS[1], ${MARKER_FIELD_LIST})
 local since, floor = tonumber(old[4]) or 0, tonumber(old[6]) or 0
 local is_same = old[1] and string.sub(old[1], 1, 40) == string.sub(inc, 1, 40) and (old[2] == replid or is_same_memory(old[1], old[3], server, replication, history))
 is_same = is_same and since >= ARGV[6] + 0 and (ARGV[8] + 0 == 0 or now - (tonumber(old[11]) or 0) <= ARGV[8] + 0)
-is_same = is_same and (ARGV[9] == '1' or evicted <= (tonumber(old[10]) or 0))
+local evicted_then = tonumber(old[10]) or 0
+is_same = is_same and (ARGV[9] == '1' or evicted <= evicted_then)
 if is_same then -- A1
   local began = declared == 'init' and now or math.min(math.max(since, ARGV[7] + 0), now)
   if ARGV[7] + 0 > since then floor = math.max(floor, lead) end
   if resets then floor = math.min(floor, lead) end
   since = began
   if declared ~= 'init' then declared = old[5] end
+  evicted = math.min(evicted, evicted_then)
   redis.call('HSET', KEYS[1], 'since', string.format('%.0f', since), 'declared', declared, 'floor', string.format('%.0f', floor))
 else -- A2
   since, floor = now, resets and lead or math.max(floor, lead)

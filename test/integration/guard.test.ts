@@ -369,6 +369,17 @@ describe("G6: there and back behind one name", () => {
     await waitFor(() => ["admitted", "quarantined"].includes(stateOf(next) ?? ""), { what: "it is met" });
     expect(stateOf(next)).toBe("admitted");
   });
+
+  test("with staleAfterMs, to a client that stood still for too long, too", async () => {
+    const cluster = await servers(1);
+    const mine = single(nth(cluster, 0).url, { ttlMs: 2_000, staleAfterMs: 1_000 });
+    await mine.init();
+    await mine.using(KEY, () => {});
+    const wakeAt = performance.now() + 1_500;
+    while (performance.now() < wakeAt);
+    expect((await mine.attempt(KEY)).outcome).toBe("unknown");
+    await reaches(mine, "quarantined");
+  });
 });
 
 describe.skipIf(clockShimUnavailable())("clocks that are set right", () => {

@@ -215,6 +215,17 @@ describe("A1 and A2: the same memory goes on, and what may lack something begins
     expect(again(more, facts)).toMatchObject({ sinceUs: NOW_US });
   });
 
+  test("evictions that one client allows are a loss to the next", () => {
+    const node = new NodeState(
+      { ...serverOf(TERMS.incarnation), evictedKeys: 1 },
+      markerOf(admitted(NOW_US)),
+    );
+    admitAgain(node, LATER_US, { allowEviction: true });
+    expect(node.marker?.sinceUs).toBe(NOW_US);
+    admitAgain(node, LATER_US, { allowEviction: false });
+    expect(node.marker?.sinceUs).toBe(LATER_US);
+  });
+
   test("G8: a clock that leapt ahead does not make it older; its fences are above what was granted by the old time", () => {
     expect(again({ youngSinceUs: LATER_US - 10 })).toMatchObject({
       sinceUs: LATER_US - 10,
