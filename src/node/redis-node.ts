@@ -120,7 +120,6 @@ export class RedisNode implements LockNode {
       clock,
       (request, reply) => this.ask(request, reply),
       () => this.#connection.isReady,
-      terms.leadMs,
     );
   }
 

@@ -154,6 +154,8 @@ interface When {
 
 function decodeStatus(status: string, detail: unknown, when: When): Vote {
   if (status === "W") return { kind: "granted", ...when, woke: true };
+  if (status === "O") return { kind: "granted", ...when, owesTombstone: true };
+  if (status === "P") return { kind: "granted", ...when, woke: true, owesTombstone: true };
   if (status === "E") return { kind: "faulted", reason: "error", detail: String(detail), sent: true };
   const refusal = decodeRefusal(status, detail);
   return refusal === undefined ? malformed([status, detail]) : { kind: "refused", ...when, ...refusal };

@@ -59,8 +59,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "delete without compare",
     rule: "R1",
     file: STATE,
-    find: "      if (living(this.#locks.get(key), nowUs)?.value !== holder) continue;\n",
-    replace: "",
+    find: "keys.filter((key) => living(this.#locks.get(key), nowUs)?.value === holder);",
+    replace: "[...keys];",
   },
   {
     name: "a retry uses its holder again, and partial votes stay",
@@ -234,8 +234,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no tombstone",
     rule: "R2",
     file: STATE,
-    find: "if (this.#fence(key, nowUs) < tombstone) this.#setFence",
-    replace: "if (tombstone < 0) this.#setFence",
+    find: "const lower = keys.filter((key) => this.#fence(key, nowUs) < tombstone);",
+    replace: "const lower = keys.filter(() => tombstone < 0);",
   },
   {
     name: "a tombstone as far ahead as the client says",
@@ -247,9 +247,23 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a bounded tombstone is taken for a whole one",
     rule: "R2",
+    file: STATE,
+    find: "return doneOf(woke, tombstone < proposal || (!isWritten && lower.length > 0));",
+    replace: "return doneOf(woke, !isWritten && lower.length > 0);",
+  },
+  {
+    name: "a tombstone that could not be written is taken for one that was",
+    rule: "R2",
+    file: STATE,
+    find: "return doneOf(woke, tombstone < proposal || (!isWritten && lower.length > 0));",
+    replace: "return doneOf(woke, tombstone < proposal);",
+  },
+  {
+    name: "a release that owes its tombstone is done",
+    rule: "R2",
     file: "src/node/debts.ts",
-    find: 'return vote.kind !== "faulted" && !isTombstoneBounded(proposal, vote.nowUs, this.#leadMs);',
-    replace: 'return vote.kind !== "faulted" && proposal > 0;',
+    find: 'return vote.kind === "granted" && vote.owesTombstone !== true;',
+    replace: 'return vote.kind === "granted";',
   },
   {
     name: "an extension gives a lock to whoever asks",
@@ -305,8 +319,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a release that was not answered is forgotten",
     rule: "L5",
     file: "src/node/debts.ts",
-    find: "if (!this.#isDone(vote, request)) this.#owe({ request, until });",
-    replace: "if (!this.#isDone(vote, request) && until < 0) this.#owe({ request, until });",
+    find: "if (!isDone(vote)) this.#owe({ request, until });",
+    replace: "if (!isDone(vote) && until < 0) this.#owe({ request, until });",
   },
   {
     name: "a release does not wait for the extension under way",
