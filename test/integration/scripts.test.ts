@@ -275,13 +275,22 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     await run(ADMIT_SCRIPT, admitCall(admissionOf(incarnation, { tauUs: nowUs }), terms));
     clock()?.setMicros(BigInt((nowUs += 1_000_000)));
     const bid = (holder: string, keys: string[]) => ({
-      ...{ op: "acquire" as const, keys, holder, proposal: ++nowUs, tauUs: nowUs, ttlMs: 1_000 },
+      op: "acquire" as const,
+      keys,
+      holder,
+      proposal: ++nowUs,
+      tauUs: nowUs,
+      ttlMs: 1_000,
       waiter: { id: "w1", sinceUs: START_US },
     });
     await redis.call(command, "{a}:line", ...args);
     await redis.set(WAITING_KEY, "1");
     const release = (holder: string, keys: string[]): Request => ({
-      ...{ op: "release", keys, holder, proposal: nowUs, wakes: true },
+      op: "release",
+      keys,
+      holder,
+      proposal: nowUs,
+      wakes: true,
     });
     const requests: Request[] = [
       bid("x#1", ["b"]),
@@ -293,9 +302,8 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
       release("x#3", ["a", "b"]),
     ];
     const votes = decodeVotes(await vote(requests, terms), requests.length)?.votes;
-    expect(votes?.map(wordFor)).toEqual([
-      ...["granted", "held, in line", "woke", "granted", "held", "granted", "granted"],
-    ]);
+    const words = ["granted", "held, in line", "woke", "granted", "held", "granted", "granted"];
+    expect(votes?.map(wordFor)).toEqual(words);
     expect(await redis.exists("a", "b")).toBe(0);
     expect(await redis.type("{a}:line")).toBe(
       { SET: "string", HSET: "hash", RPUSH: "list", SADD: "set", XADD: "stream" }[command],
@@ -374,7 +382,11 @@ const EVERY_REPLY = [
   "leave granted",
   "leave woke",
   ...[
-    ...["acquire faulted", "exchange faulted", "release granted", "release granted, owed", "leave granted"],
+    "acquire faulted",
+    "exchange faulted",
+    "release granted",
+    "release granted, owed",
+    "leave granted",
   ].flatMap((reply) => [`growth refused, ${reply}`, `everything refused, ${reply}`]),
   ...["extend granted", "release woke", "leave woke"].map((reply) => `growth refused, ${reply}`),
   ...["extend faulted", "release faulted"].map((reply) => `everything refused, ${reply}`),
