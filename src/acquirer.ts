@@ -174,13 +174,16 @@ export class Acquirer {
 
   async #adopt(job: Job, bequest: Bequest, began: Instant): Promise<Lease> {
     const { grantor, quorum, closing } = this.#context;
-    const { claim, outcome } = await grantor.adopt(bequest, job.ttlMs);
+    const { claim, outcome } = await grantor.adopt(bequest, job.ttlMs, job.minValidityMs);
     if (outcome.kind === "lost") {
       void claim.release(); // What is left of it on a minority of nodes is in the way of others.
       throw new LeaseLostError({ keys: job.keys, fence: bequest.fence }, outcome.cause, outcome.reports());
     }
-    if (outcome.kind === "unknown")
-      throw new QuorumUnreachableError("adoption not confirmed", quorum, outcome.reports());
+    if (outcome.kind === "unknown" || outcome.kind === "slow") {
+      const what = outcome.kind === "slow" ? "adopted too late to be of use" : "adoption not confirmed";
+      throw new QuorumUnreachableError(what, quorum, outcome.reports());
+    }
+    job.signal?.throwIfAborted();
     if (closing.aborted) throw new LockerClosedError();
     const contender: Contender = { job };
     const place = this.#turnstile.isFree(job.nodeKeys)

@@ -161,8 +161,9 @@ export class Locker implements AsyncDisposable, Locks {
 
   /**
    * Goes on with a lease that another process let go of (`lease.detach`): the same holder value, the same fence. Any lock whose holder
-   * value is known can be taken over so, which is for a holder that is surely dead. Rejects with
-   * `LeaseLostError` where a quorum of nodes is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it.
+   * value is known can be taken over so, which is for a holder that is surely dead. Rejects with `LeaseLostError` where a quorum of nodes
+   * is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it, or say it so late that less than
+   * `minValidityMs` is left: the token is good as before then, and can be tried again until the ttl is over.
    */
   async adopt(token: LeaseToken, options: AcquireOptions = NO_OPTIONS): Promise<Lease> {
     const { keys, holder, fence, proposal, ttlMs } = checkToken(token);

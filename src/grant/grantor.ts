@@ -33,10 +33,14 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     return this.#denial(busy(electorate.nodes.length), request.keys);
   }
 
-  async adopt({ keys, holder, fence, largestProposal }: Bequest, ttlMs: number): Promise<Adoption> {
+  async adopt(
+    { keys, holder, fence, largestProposal }: Bequest,
+    ttlMs: number,
+    minValidityMs: number,
+  ): Promise<Adoption> {
     const claim = new ProtocolClaim(this.#context, this, keys, holder, fence, largestProposal);
     this.#context.proposals.learn(keys, largestProposal);
-    return { claim, outcome: await claim.adopt(ttlMs) };
+    return { claim, outcome: await claim.adopt(ttlMs, minValidityMs) };
   }
 
   /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */

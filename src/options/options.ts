@@ -127,7 +127,7 @@ export interface AcquireOptions {
   readonly autoExtend?: boolean | undefined;
   /** The lease ends after this time whatever is extended. Above 0; default no limit. */
   readonly maxHoldMs?: number | undefined;
-  /** Give the lock back if less validity than this is left when it is granted. */
+  /** Give the lock back if less validity than this is left when it is granted; `adopt` leaves it as it was. Default: the locker's option. */
   readonly minValidityMs?: number | undefined;
   /** When to try again where nobody tells of a release; see the locker's option. */
   readonly retry?: RetryStrategy | undefined;

@@ -330,6 +330,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "this.#terms.giveBack()",
   },
   {
+    name: "a lease is adopted however little validity is left",
+    rule: "H1",
+    file: CLAIM,
+    find: "if (ballot.won && leftMs > 0 && leftMs >= minValidityMs)",
+    replace: "if (ballot.won && leftMs > 0)",
+  },
+  {
     name: "a renewal counts even when the old validity was over",
     rule: "L3",
     file: CLAIM,
