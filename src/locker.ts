@@ -21,7 +21,7 @@ import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
 import { type CallKind, checkShape, checkToken, type Job, jobOf, NO_OPTIONS, nodeKeyOf } from "./job.ts";
 import { Lease, type LeaseToken } from "./lease/lease.ts";
-import { type Locks, type NamedLock, NamedLocks, Workspace } from "./named-lock.ts";
+import { type Locks, type NamedLock, NamedLocks, pathOf, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
 import type { AcquireOptions, InitOptions, LockerOptions } from "./options/options.ts";
@@ -178,7 +178,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /** The lock of this name, to pass around: one instance for a name, as long as somebody has it. Its key is the name. */
   lock(name: string): NamedLock {
-    checkKey(name, this.#settings.keyPrefix);
+    checkKey(name, this.#settings.nodePrefixes);
     return this.#named.get(name);
   }
 
@@ -187,10 +187,12 @@ export class Locker implements AsyncDisposable, Locks {
     return this.#named.all();
   }
 
-  /** The same calls for one tenant, with `<name>:` before every key. */
+  /**
+   * The same calls for one tenant, with `<name>:` before every key; `:` and `%` in the name are written `%3A` and `%25`, so that no two
+   * workspaces share a lock. A workspace of a workspace has `<name>%/<name>:`.
+   */
   workspace(name: string): Locks {
-    checkKey(name, this.#settings.keyPrefix);
-    return new Workspace(this, name);
+    return new Workspace(this, pathOf(name));
   }
 
   /** Every lease of this locker that was neither lost nor released. */

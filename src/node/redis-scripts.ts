@@ -5,10 +5,8 @@
  *
  * Numbers: Lua prints large numbers with an exponent, so what is stored comes from ARGV or through `%.0f`; integer replies are exact.
  */
+import { noticeChannel } from "./key-names.ts";
 import { DEAD_WAITERS_MAX, LINE_LENGTH_MAX, LINE_TTL_MS } from "./waiting-lines.ts";
-
-/** A hash: which memory of this node was admitted, and what it knows of itself. */
-export const MARKER_KEY = "holdfast:node";
 
 /**
  * As in `Marker`: inc · replid · history · since µs · declared init|first-use or empty · floor · ttl and earlier ms, turn µs (N3) · evicted ·
@@ -30,31 +28,6 @@ export const MARKER_FIELDS = [
 ] as const;
 
 const MARKER_FIELD_LIST = MARKER_FIELDS.map((field) => `'${field}'`).join(", ");
-
-/** Exists while any line of the node may have somebody in it: most releases need not look for one. */
-export const WAITING_KEY = "holdfast:waiting";
-
-/** With the waiter's name behind it, the channel on which it is told of releases; the message is the lock's key. A hint, never needed for safety. */
-const NOTICE_CHANNEL_PREFIX = "holdfast:wake:";
-
-/** Where `waiter` hears of releases. */
-export function noticeChannel(waiter: string): string {
-  return NOTICE_CHANNEL_PREFIX + waiter;
-}
-
-/** `<key>:fence`, in the same cluster slot as the lock. Beside it, `…:line` has those who wait: a sorted set, by the time they came. */
-export function fenceKey(key: string): string {
-  return hasHashTag(key) ? `${key}:fence` : `{${key}}:fence`;
-}
-
-/** Every fence key, and what else ends like one. */
-export const FENCE_KEY_PATTERN = "*:fence";
-
-/** A hash tag is a non-empty text between the first `{` and the first `}` after it. */
-function hasHashTag(key: string): boolean {
-  const open = key.indexOf("{");
-  return open >= 0 && key.indexOf("}", open + 1) > open + 1;
-}
 
 /**
  * G1. `history`: how often the server was told to become a replica or a master, and when that was last forgotten; empty where that is not known:
@@ -167,7 +140,7 @@ local function wake(lock_key, fence_key)
   for _ = 1, ${DEAD_WAITERS_MAX} do
     local first = redis.pcall('ZPOPMIN', line_of(fence_key))[1]
     if not first then return false end
-    local heard = redis.pcall('PUBLISH', '${NOTICE_CHANNEL_PREFIX}' .. first, lock_key)
+    local heard = redis.pcall('PUBLISH', '${noticeChannel("")}' .. first, lock_key)
     if type(heard) == 'number' and heard > 0 then return true end
   end
   return false

@@ -2,9 +2,10 @@
  * What the scripts of redis-scripts.ts are asked and answer: requests into arguments, replies into votes. A reply of another shape is
  * nobody's vote: something between us and Redis made it up.
  */
+import { fenceKey, MARKER_KEY, WAITING_KEY } from "./key-names.ts";
 import type { Declaration, Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
-import { fenceKey, MARKER_FIELDS, MARKER_KEY, WAITING_KEY } from "./redis-scripts.ts";
+import { MARKER_FIELDS } from "./redis-scripts.ts";
 import { bulk, type Wire, wireOf } from "./resp.ts";
 
 /** A request in the words of VOTE, the same for every node. */

@@ -33,7 +33,7 @@ interface CommonOptions {
   readonly queueLengthMax?: number | undefined;
   /** Whether `using` inside a `using` of the same key goes on under its lease instead of waiting for it. Default true. */
   readonly reentrant?: boolean | undefined;
-  /** Put before every key on the nodes. Default none. */
+  /** Put before every key on the nodes, behind what a node's own client puts there (`keyPrefix` of ioredis). Default none. */
   readonly keyPrefix?: string | undefined;
   /** The readable part of the holder value. 1 … 128 printable characters without `#`; default `<host>:<process id>`. */
   readonly owner?: string | undefined;

@@ -5,9 +5,9 @@
 import { createHash } from "node:crypto";
 
 import type { VirtualClock } from "../clock/virtual-clock.ts";
+import { noticeChannel } from "../node/key-names.ts";
 import { NodeState, type ServerFacts, type WriteRefusal } from "../node/node-state.ts";
 import type { LeaveRequest, Request, Vote } from "../node/lock-node.ts";
-import { noticeChannel } from "../node/redis-scripts.ts";
 import type { Prng } from "./prng.ts";
 import {
   admissionReply,

@@ -17,15 +17,13 @@ import {
   type ServerFacts,
   type WriteRefusal,
 } from "../../src/node/node-state.ts";
+import { MARKER_KEY, noticeChannel, WAITING_KEY } from "../../src/node/key-names.ts";
 import {
   ADMIT_SCRIPT,
   INSPECT_SCRIPT,
   LONE_SCRIPTS,
   MARKER_FIELDS,
-  MARKER_KEY,
-  noticeChannel,
   VOTE_SCRIPT,
-  WAITING_KEY,
 } from "../../src/node/redis-scripts.ts";
 import { argumentsOf, type Wire } from "../../src/node/resp.ts";
 import {

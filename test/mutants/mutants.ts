@@ -337,6 +337,20 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (ballot.won && leftMs > 0)",
   },
   {
+    name: "a key and the same in braces share a fence",
+    rule: "N9",
+    file: "src/node/key-names.ts",
+    find: 'key.startsWith("{") && key.endsWith("}")',
+    replace: 'key.startsWith("{") && key.length < 0',
+  },
+  {
+    name: "a prefix of a node's own client is not looked at when a name is refused",
+    rule: "keys",
+    file: "src/options/settings.ts",
+    find: "if (isReserved(nodeKey)) throw reserved(key, nodeKey);",
+    replace: "if (isReserved(key)) throw reserved(key, nodeKey);",
+  },
+  {
     name: "a renewal counts even when the old validity was over",
     rule: "L3",
     file: CLAIM,
