@@ -69,6 +69,8 @@ export interface Grant {
 export interface Denial {
   readonly kind: "denied";
   readonly why: RefusalKind;
+  /** Of several keys, those that nodes said others have; the first that each met. */
+  readonly heldKeys: readonly string[];
   /** After this many ms so many nodes' locks will have expired that a quorum can be free; undefined where that is not known. */
   readonly freeInMs: number | undefined;
   /** A node's typical answering time in this attempt, at most `nodeTimeoutMs`. */

@@ -9,7 +9,7 @@ import type { Adoption, AttemptRequest, Bequest, Denial, Grant, Grantor, HandOve
 import type { Faulted, Request, Vote, Waiter } from "../node/lock-node.ts";
 import { type Exchanger, ProtocolClaim } from "./claim.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
-import { classify } from "./refusal.ts";
+import { classify, heldKeys } from "./refusal.ts";
 import { reportsOf } from "./report.ts";
 
 export class ProtocolGrantor implements Grantor, Exchanger {
@@ -113,11 +113,15 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     return {
       kind: "denied",
       ...classify(ballot, electorate.quorum, rules.nodeTimeoutMs),
+      heldKeys: keys.length > 1 ? heldKeys(ballot, keys) : NO_KEYS,
       reports,
       complete: () => ballot.complete(),
     };
   }
 }
+
+/** Of a single key nobody needs to be told. */
+const NO_KEYS: readonly string[] = [];
 
 const NOT_SENT: Faulted = {
   kind: "faulted",

@@ -610,6 +610,20 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "    signal?.throwIfAborted();\n    return",
   },
   {
+    name: "calls that want several keys are passed for ever",
+    rule: "waiting",
+    file: "src/wait/turnstile.ts",
+    find: "const lost = all.length > 0 && place.losesChanceTo(all);",
+    replace: "const lost = all.length < 0 && place.losesChanceTo(all);",
+  },
+  {
+    name: "whoever has what it came for is passed",
+    rule: "waiting",
+    file: "src/wait/turnstile.ts",
+    find: "other.keys.length === 1 || other.holds || ",
+    replace: "other.keys.length === 1 || ",
+  },
+  {
     name: "a lock is handed to somebody who has just given up",
     rule: "X2",
     file: "src/wait/turnstile.ts",
