@@ -53,9 +53,10 @@ describe("past somebody who is stuck", () => {
   });
 
   test("but not past one that has what it came for, nor one that may go", () => {
-    const { join, hold } = setUp();
-    const ab = hold("a", "b");
+    const { join } = setUp();
+    const ab = join("a", "b");
     ab.stuck(["b"]);
+    ab.hold();
     expect(join("a").isFirst).toBe(false);
     const cd = join("c", "d");
     expect(cd.isFirst).toBe(true);
