@@ -120,7 +120,7 @@ const settledAlready = (): Promise<void> => Promise.resolve();
 
 export class Acquirer {
   readonly #context: AcquirerContext;
-  readonly #turnstile = new Turnstile<Contender, Handed>();
+  readonly #turnstile: Turnstile<Contender, Handed>;
   readonly #courtesy: Courtesy;
   readonly #wakeups: Wakeups;
   readonly #leases = new Set<Lease>();
@@ -132,6 +132,7 @@ export class Acquirer {
   constructor(context: AcquirerContext) {
     const { clock, heralds, quorum, listeningIdleMs: idleMs } = context;
     this.#context = context;
+    this.#turnstile = new Turnstile(clock);
     this.#courtesy = new Courtesy(clock);
     const waiter = context.entropy.unique();
     const isHeld = (key: string) => !this.#turnstile.isFree([key]);
@@ -174,13 +175,16 @@ export class Acquirer {
 
   async #adopt(job: Job, bequest: Bequest, began: Instant): Promise<Lease> {
     const { grantor, quorum, closing } = this.#context;
-    const { claim, outcome } = await grantor.adopt(bequest, job.ttlMs);
+    const { claim, outcome } = await grantor.adopt(bequest, job.ttlMs, job.minValidityMs);
     if (outcome.kind === "lost") {
       void claim.release(); // What is left of it on a minority of nodes is in the way of others.
       throw new LeaseLostError({ keys: job.keys, fence: bequest.fence }, outcome.cause, outcome.reports());
     }
-    if (outcome.kind === "unknown")
-      throw new QuorumUnreachableError("adoption not confirmed", quorum, outcome.reports());
+    if (outcome.kind === "unknown" || outcome.kind === "slow") {
+      const what = outcome.kind === "slow" ? "adopted too late to be of use" : "adoption not confirmed";
+      throw new QuorumUnreachableError(what, quorum, outcome.reports());
+    }
+    job.signal?.throwIfAborted();
     if (closing.aborted) throw new LockerClosedError();
     const contender: Contender = { job };
     const place = this.#turnstile.isFree(job.nodeKeys)
@@ -247,7 +251,7 @@ export class Acquirer {
     first: Grant | Denial | undefined,
   ): Granted | NoLease | Promise<Granted | NoLease> {
     if (first?.kind === "granted") return this.#granted(first, 1);
-    if (place === undefined || place.isFirst) return this.#pursue(contender, began, courtesyMs, first);
+    if (place === undefined || place.isFirst) return this.#pursue(contender, place, began, courtesyMs, first);
     return this.#queue(contender, place, began);
   }
 
@@ -269,7 +273,8 @@ export class Acquirer {
     const { waitMs, signal } = contender.job;
     const turn = await place.turn({ deadline: began + waitMs, signal, closing }, clock);
     if (turn === "late") return { kind: "queued", before: place.before().map((each) => each.job) };
-    if (turn === "first") return this.#pursue(contender, began, this.#courtesy.take(contender.job.nodeKeys));
+    if (turn === "first")
+      return this.#pursue(contender, place, began, this.#courtesy.take(contender.job.nodeKeys));
     return { kind: "granted", attempts: 1, ...turn.handed };
   }
 
@@ -281,6 +286,7 @@ export class Acquirer {
   /** At the nodes, until it is granted or the time is over. */
   async #pursue(
     contender: Contender,
+    place: Spot | undefined,
     began: Instant,
     courtesyMs: number,
     first?: Denial,
@@ -289,9 +295,12 @@ export class Acquirer {
     const { job } = contender;
     const { nodeKeys, once, waitMs, signal, retry } = job;
     const attempter: Attempter<Grant, Denial> = {
-      attempt: (manner) => grantor.attempt(requestOf(job, manner)),
+      attempt: (manner) => grantor.attempt(requestOf(job, manner, place?.inAskingOrder())),
       abandon: ({ claim }) => void claim.release(),
-      denied: (denial) => (contender.denial = denial),
+      denied: (denial) => {
+        contender.denial = denial;
+        place?.stuck(denial.heldKeys);
+      },
     };
     const ear = notify && !once && waitMs > 0 ? this.#wakeups.ear(nodeKeys) : undefined;
     const terms = { deadline: began + waitMs, once, signal, closing, courtesyMs, retry, ear };
@@ -307,6 +316,7 @@ export class Acquirer {
     const stay = new Stay(contender.job, grant.claim, place, tenure, this.#home);
     const lease = new Lease(grant.claim, stay, clock, events);
     contender.lease = lease;
+    place?.hold();
     this.#leases.add(lease);
     if (events.isHeard) this.#tellAcquired(lease, grant, attempts, began);
     return lease;
@@ -364,6 +374,7 @@ function goesPast({ once, waitMs }: Job): boolean {
 function requestOf(
   { nodeKeys, owner, ttlMs, minValidityMs }: Job,
   { gated, waiting }: Manner,
+  keys: readonly string[] = nodeKeys,
 ): AttemptRequest {
-  return { keys: nodeKeys, owner, ttlMs, minValidityMs, gated, waiting };
+  return { keys, owner, ttlMs, minValidityMs, gated, waiting };
 }

@@ -69,6 +69,8 @@ export interface Grant {
 export interface Denial {
   readonly kind: "denied";
   readonly why: RefusalKind;
+  /** Of several keys, those that nodes said others have; the first that each met. */
+  readonly heldKeys: readonly string[];
   /** After this many ms so many nodes' locks will have expired that a quorum can be free; undefined where that is not known. */
   readonly freeInMs: number | undefined;
   /** A node's typical answering time in this attempt, at most `nodeTimeoutMs`. */
@@ -117,13 +119,13 @@ export interface Bequest {
 
 export interface Adoption {
   readonly claim: Claim;
-  /** Only where it is `renewed` is the claim held. */
-  readonly outcome: Renewal;
+  /** Only where it is `renewed` is the claim held. `slow`: it was extended, too late to be of use; it is held by whoever has its token. */
+  readonly outcome: Renewal | { readonly kind: "slow"; readonly reports: () => NodeReport[] };
 }
 
 export interface Grantor {
   /** Never rejects. */
   attempt(request: AttemptRequest): Promise<Grant | Denial>;
-  /** Goes on with a lock that another process let go of without releasing it. Never rejects. */
-  adopt(bequest: Bequest, ttlMs: number): Promise<Adoption>;
+  /** Goes on with a lock that another process let go of without releasing it, if so much validity is left of it then. Never rejects. */
+  adopt(bequest: Bequest, ttlMs: number, minValidityMs: number): Promise<Adoption>;
 }

@@ -48,7 +48,7 @@ export const NO_OPTIONS: AcquireOptions = {};
 export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: Settings): Job {
   if (settings.readOnly) throw new ConfigError("a locker with the option readOnly acquires nothing");
   const options = given === NO_OPTIONS ? NO_OPTIONS : checkShape(given);
-  const list = checkKeys(keys, settings.keyPrefix);
+  const list = checkKeys(keys, settings.nodePrefixes);
   const ttlMs = options.ttlMs ?? settings.ttlMs;
   checkTtl(settings, ttlMs);
   return {
@@ -68,7 +68,7 @@ export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: S
 
 /** One key, as on the nodes. */
 export function nodeKeyOf(key: unknown, settings: Settings): string {
-  checkKey(key, settings.keyPrefix);
+  checkKey(key, settings.nodePrefixes);
   return settings.keyPrefix + key;
 }
 

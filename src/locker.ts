@@ -21,7 +21,7 @@ import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
 import { type CallKind, checkShape, checkToken, type Job, jobOf, NO_OPTIONS, nodeKeyOf } from "./job.ts";
 import { Lease, type LeaseToken } from "./lease/lease.ts";
-import { type Locks, type NamedLock, NamedLocks, Workspace } from "./named-lock.ts";
+import { type Locks, type NamedLock, NamedLocks, pathOf, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
 import type { AcquireOptions, InitOptions, LockerOptions } from "./options/options.ts";
@@ -161,8 +161,9 @@ export class Locker implements AsyncDisposable, Locks {
 
   /**
    * Goes on with a lease that another process let go of (`lease.detach`): the same holder value, the same fence. Any lock whose holder
-   * value is known can be taken over so, which is for a holder that is surely dead. Rejects with
-   * `LeaseLostError` where a quorum of nodes is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it.
+   * value is known can be taken over so, which is for a holder that is surely dead. Rejects with `LeaseLostError` where a quorum of nodes
+   * is without it, and with `QuorumUnreachableError` where too few nodes say that they hold it, or say it so late that less than
+   * `minValidityMs` is left: the token is good as before then, and can be tried again until the ttl is over.
    */
   async adopt(token: LeaseToken, options: AcquireOptions = NO_OPTIONS): Promise<Lease> {
     const { keys, holder, fence, proposal, ttlMs } = checkToken(token);
@@ -177,7 +178,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   /** The lock of this name, to pass around: one instance for a name, as long as somebody has it. Its key is the name. */
   lock(name: string): NamedLock {
-    checkKey(name, this.#settings.keyPrefix);
+    checkKey(name, this.#settings.nodePrefixes);
     return this.#named.get(name);
   }
 
@@ -186,10 +187,12 @@ export class Locker implements AsyncDisposable, Locks {
     return this.#named.all();
   }
 
-  /** The same calls for one tenant, with `<name>:` before every key. */
+  /**
+   * The same calls for one tenant, with `<name>:` before every key; `:` and `%` in the name are written `%3A` and `%25`, so that no two
+   * workspaces share a lock. A workspace of a workspace has `<name>%/<name>:`.
+   */
   workspace(name: string): Locks {
-    checkKey(name, this.#settings.keyPrefix);
-    return new Workspace(this, name);
+    return new Workspace(this, pathOf(name));
   }
 
   /** Every lease of this locker that was neither lost nor released. */

@@ -6,6 +6,7 @@
 import type { Attempt } from "./attempt.ts";
 import type { Lease } from "./lease/lease.ts";
 import type { AcquireOptions } from "./options/options.ts";
+import { checkKey } from "./options/settings.ts";
 import type { Inspection } from "./node/inspection.ts";
 
 type Keys = string | readonly string[];
@@ -116,13 +117,13 @@ export class NamedLocks {
 /** Names of one tenant: `<workspace>:` before each, on the nodes and in what leases tell. */
 export class Workspace implements Locks {
   readonly #locks: Locks;
-  readonly #prefix: string;
+  readonly #path: string;
   readonly #named = new NamedLocks(this);
 
-  /** @internal */
-  constructor(locks: Locks, name: string) {
+  /** @internal `path`: see `pathOf`. */
+  constructor(locks: Locks, path: string) {
     this.#locks = locks;
-    this.#prefix = `${name}:`;
+    this.#path = path;
   }
 
   acquire(keys: Keys, options?: AcquireOptions): Promise<Lease> {
@@ -152,10 +153,11 @@ export class Workspace implements Locks {
   }
 
   inspect(key: string): Promise<Inspection> {
-    return this.#locks.inspect(this.#prefix + key);
+    return this.#locks.inspect(this.#prefixed(key));
   }
 
   lock(name: string): NamedLock {
+    checkKey(name, NO_PREFIXES);
     return this.#named.get(name);
   }
 
@@ -164,12 +166,28 @@ export class Workspace implements Locks {
   }
 
   workspace(name: string): Locks {
-    return new Workspace(this, name);
+    return new Workspace(this.#locks, `${this.#path}%/${pathOf(name)}`);
+  }
+
+  #prefixed(key: string): string;
+  #prefixed(keys: Keys): Keys;
+  #prefixed(keys: Keys): Keys {
+    return Array.isArray(keys) ? keys.map((key: string) => this.#keyOf(key)) : this.#keyOf(keys as string);
   }
 
   /** What is no key is refused by the locker, as it is. */
-  #prefixed(keys: Keys): Keys {
-    if (typeof keys === "string") return this.#prefix + keys;
-    return Array.isArray(keys) ? keys.map((key: string) => this.#prefix + key) : keys;
+  #keyOf(key: string): string {
+    return typeof key === "string" && key !== "" ? `${this.#path}:${key}` : key;
   }
+}
+
+const NO_PREFIXES: readonly string[] = [];
+
+/**
+ * A workspace's name as it stands before its keys: the first `:` ends it, so a `:` of its own is written `%3A`, and `%` is `%25`. Between
+ * the names of a workspace in a workspace stands `%/`. So `b:c` in the workspace `a`, `c` in `a:b`, and `c` in `b` in `a` are three locks.
+ */
+export function pathOf(name: string): string {
+  checkKey(name, NO_PREFIXES);
+  return name.replaceAll("%", "%25").replaceAll(":", "%3A");
 }

@@ -69,8 +69,11 @@ function clientOf(input: NodeInput): Redis {
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
     disableClientInfo: true,
+    // The library's own keys have none.
+    keyPrefix: "",
   } satisfies RedisOptions;
-  if (typeof input === "string") return new Redis(input, profile);
+  // What stands in a URL's query would win over what comes behind it.
+  if (typeof input === "string") return Reflect.construct(Redis, [profile, input]) as Redis;
   if ("duplicate" in input && typeof input.duplicate === "function") return input.duplicate(profile) as Redis;
   return new Redis({ ...input, ...profile } as object);
 }

@@ -47,7 +47,10 @@ export const releaseCommand: Command = {
         return EXIT.failed;
       }
       // By the rules: it is adopted, and then released, so that nothing that is still under way brings it back.
-      const lease = await locker.adopt({ keys: [key], holder, fence, proposal: fence, ttlMs });
+      const lease = await locker.adopt(
+        { keys: [key], holder, fence, proposal: fence, ttlMs },
+        { minValidityMs: 0 },
+      );
       const { outcome } = await lease.release();
       tell(outcome, holder);
       return outcome === "released" ? EXIT.ok : EXIT.failed;

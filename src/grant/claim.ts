@@ -5,7 +5,7 @@
 import { deadline, type Instant, Latch } from "../clock/clock.ts";
 import { surelyExpiredMs, ttlForValidityMs, validityMs } from "../clock/validity.ts";
 import type { Ballot } from "../electorate.ts";
-import type { AttemptRequest, Claim, HandOver, ReleaseReport, Renewal } from "../grantor.ts";
+import type { Adoption, AttemptRequest, Claim, HandOver, ReleaseReport, Renewal } from "../grantor.ts";
 import type { ReleaseRequest, Request, Vote } from "../node/lock-node.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
 import { reportsOf } from "./report.ts";
@@ -171,9 +171,10 @@ export class ProtocolClaim implements Claim {
 
   /**
    * H1: the nodes that hold it before they are asked are the only ones that count, as in any extension (E2). Whoever let go of it put it
-   * back on no node since, so a quorum that holds it now has held it all the time.
+   * back on no node since, so a quorum that holds it now has held it all the time. Where it is renewed too late (C4, S6), it is left as
+   * it is: its token is good as long as before, and may be tried again.
    */
-  async adopt(ttlMs: number): Promise<Renewal> {
+  async adopt(ttlMs: number, minValidityMs: number): Promise<Adoption["outcome"]> {
     const { clock, electorate, rules } = this.#context;
     electorate.nodes.forEach((_, index) => this.#standings.doubt(index));
     const seen = await this.#seen((index, isHeld) =>
@@ -188,8 +189,10 @@ export class ProtocolClaim implements Claim {
     });
     this.found(ballot, t0, ttlMs);
     const reports = () => reportsOf(electorate.nodes, ballot, this.keys);
-    if (ballot.won && clock.now() < this.#validUntil) return { kind: "renewed" };
+    const leftMs = this.#validUntil - clock.now();
+    if (ballot.won && leftMs > 0 && leftMs >= minValidityMs) return { kind: "renewed" };
     this.#validUntil = -Infinity;
+    if (ballot.won) return { kind: "slow", reports };
     return seen === "lost" ? { kind: "lost", cause: "gone", reports } : { kind: "unknown", reports };
   }
 

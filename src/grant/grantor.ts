@@ -9,7 +9,7 @@ import type { Adoption, AttemptRequest, Bequest, Denial, Grant, Grantor, HandOve
 import type { Faulted, Request, Vote, Waiter } from "../node/lock-node.ts";
 import { type Exchanger, ProtocolClaim } from "./claim.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
-import { classify } from "./refusal.ts";
+import { classify, heldKeys } from "./refusal.ts";
 import { reportsOf } from "./report.ts";
 
 export class ProtocolGrantor implements Grantor, Exchanger {
@@ -33,10 +33,14 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     return this.#denial(busy(electorate.nodes.length), request.keys);
   }
 
-  async adopt({ keys, holder, fence, largestProposal }: Bequest, ttlMs: number): Promise<Adoption> {
+  async adopt(
+    { keys, holder, fence, largestProposal }: Bequest,
+    ttlMs: number,
+    minValidityMs: number,
+  ): Promise<Adoption> {
     const claim = new ProtocolClaim(this.#context, this, keys, holder, fence, largestProposal);
     this.#context.proposals.learn(keys, largestProposal);
-    return { claim, outcome: await claim.adopt(ttlMs) };
+    return { claim, outcome: await claim.adopt(ttlMs, minValidityMs) };
   }
 
   /** X1: an attempt for which `from` counts as free. Short of a quorum, both are released everywhere. */
@@ -109,11 +113,15 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     return {
       kind: "denied",
       ...classify(ballot, electorate.quorum, rules.nodeTimeoutMs),
+      heldKeys: keys.length > 1 ? heldKeys(ballot, keys) : NO_KEYS,
       reports,
       complete: () => ballot.complete(),
     };
   }
 }
+
+/** Of a single key nobody needs to be told. */
+const NO_KEYS: readonly string[] = [];
 
 const NOT_SENT: Faulted = {
   kind: "faulted",

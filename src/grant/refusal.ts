@@ -32,6 +32,12 @@ function reasonOf({ won, votes }: Ballot, quorum: number): RefusalKind {
   return new Set(holders).size === 1 && !votes.some((vote) => vote?.kind === "granted") ? "held" : "split";
 }
 
+/** Those that nodes said others have, each once. */
+export function heldKeys({ votes }: Ballot, keys: readonly string[]): readonly string[] {
+  const held = new Set(votes.filter(isHeld).map(({ key }) => key));
+  return keys.filter((_, index) => held.has(index));
+}
+
 type Held = Vote & { readonly kind: "refused"; readonly reason: "held" };
 
 function isHeld(vote: Vote | undefined): vote is Held {

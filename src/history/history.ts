@@ -117,7 +117,7 @@ export interface VoteFact {
   readonly holder: string;
   /** Of an exchange: the holder that may give the key on. */
   readonly from?: string;
-  /** `granted`, or why not; `bounded` is a release whose proposal was too far ahead of the node's time to be remembered. */
+  /** `granted`, or why not; `owed` is a release that left no whole tombstone (R2). */
   readonly vote: string;
   /** Who had each key before and after; null where nobody had it. */
   readonly before: readonly (string | null)[];

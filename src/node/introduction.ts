@@ -4,8 +4,9 @@
  */
 import type { Clock, Instant } from "../clock/clock.ts";
 import type { Connection } from "./connection.ts";
+import { MARKER_KEY } from "./key-names.ts";
 import type { Marker } from "./lock-node.ts";
-import { MARKER_FIELDS, MARKER_KEY } from "./redis-scripts.ts";
+import { MARKER_FIELDS } from "./redis-scripts.ts";
 import { decodeMarker } from "./script-calls.ts";
 
 export interface Introduction {

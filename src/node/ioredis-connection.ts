@@ -255,7 +255,8 @@ function profile(connectTimeout: number): RedisOptions & { replyMapping: "legacy
 
 function createClient(input: IoredisInput, connectTimeout: number): { redis: Redis; keyPrefix: string } {
   const ours = profile(connectTimeout);
-  if (typeof input === "string") return { redis: new Redis(input, ours), keyPrefix: "" };
+  const keyPrefix = prefixOf(input);
+  if (typeof input === "string") return { redis: new Redis({ ...optionsIn(input), ...ours }), keyPrefix };
   if (isClient(input)) {
     if ("isCluster" in input && input.isCluster === true) {
       throw new ConfigError(
@@ -263,16 +264,27 @@ function createClient(input: IoredisInput, connectTimeout: number): { redis: Red
           "nodes are neither independent nor one; give standalone servers (or one master behind Sentinel) instead",
       );
     }
-    return { redis: input.duplicate(ours) as Redis, keyPrefix: prefixOf(input.options) };
+    return { redis: input.duplicate(ours) as Redis, keyPrefix };
   }
-  return { redis: new Redis({ ...input, ...ours }), keyPrefix: prefixOf(input) };
+  return { redis: new Redis({ ...input, ...ours }), keyPrefix };
+}
+
+/** Of a URL, whose query may name any option; ioredis itself would let it win over those beside it. */
+function optionsIn(url: string): RedisOptions {
+  return (Reflect.construct(Redis, [{ lazyConnect: true }, url]) as Redis).options;
 }
 
 function isClient(input: RedisOptions | RedisClient): input is RedisClient {
   return "duplicate" in input && typeof input.duplicate === "function";
 }
 
-function prefixOf(options: object): string {
+/** What the user's client puts before its keys: ours are called the same. */
+export function prefixOf(input: IoredisInput): string {
+  if (typeof input === "string") return input.includes("?") ? prefixIn(optionsIn(input)) : "";
+  return prefixIn(isClient(input) ? input.options : input);
+}
+
+function prefixIn(options: object): string {
   return "keyPrefix" in options && typeof options.keyPrefix === "string" ? options.keyPrefix : "";
 }
 

@@ -66,13 +66,18 @@ export interface LeaveRequest {
 /** Three-valued: a node grants, refuses, or does not answer properly. Nothing may turn the third into one of the others. */
 export type Vote = Granted | Refused | Faulted;
 
-interface Granted {
+export interface Granted {
   readonly kind: "granted";
   readonly nowUs: number;
   /** From the question's departure to the answer; undefined where nothing travelled. */
   readonly tookMs?: number;
   /** Of a release: somebody who waits was told of it. */
   readonly woke?: true;
+  /**
+   * Of a release: the lock is gone, but its tombstone is not (all) there: it was cut short, or could not be written (R2). Until it is, an
+   * acquire of the same attempt that is still under way can pass, so the release has to be asked again.
+   */
+  readonly owesTombstone?: true;
 }
 
 export type Refused = {

@@ -8,6 +8,8 @@ import type {
   Declaration,
   ExchangeRequest,
   ExtendRequest,
+  Faulted,
+  Granted,
   LeaveRequest,
   Marker,
   Refusal,
@@ -67,6 +69,20 @@ export type Admission =
   | { readonly kind: "other-incarnation"; readonly nowUs: number }
   | { readonly kind: "clock"; readonly nowUs: number };
 
+/** What a server may refuse to write: at maxmemory what needs memory, as a replica or without enough replicas or a working disk everything. */
+export type WriteRefusal = "growth" | "everything";
+
+/** What an executed release did besides: see the vote. */
+type Done = Pick<Granted, "woke" | "owesTombstone">;
+
+/** A request that changed nothing, since the server refused to write. */
+const UNWRITTEN: Faulted = {
+  kind: "faulted",
+  reason: "error",
+  detail: "the server refuses to write",
+  sent: true,
+};
+
 interface Expiring<T> {
   readonly value: T;
   readonly expiresMs: number;
@@ -78,6 +94,8 @@ export class NodeState {
   readonly #fences = new Map<string, Expiring<number>>();
   #lines: WaitingLines;
   #marker: Marker | undefined;
+  /** Changes with the server, and concerns requests only: an admission is asked again anyway. */
+  refuses: WriteRefusal | undefined;
 
   /** `server`: read with every request. `marker`: what an earlier memory left behind, where the node was restored from a snapshot. */
   constructor(server: ServerFacts, marker?: Marker, tell: Tell = () => false) {
@@ -119,9 +137,12 @@ export class NodeState {
 
   apply(request: Request, terms: NodeTerms, nowUs: number): Vote {
     for (const key of request.keys) this.#forgetExpired(key, nowUs);
-    const refusal = this.#decide(request, terms, nowUs);
-    if (refusal === "woke") return { kind: "granted", nowUs, woke: true };
-    return refusal === undefined ? { kind: "granted", nowUs } : { kind: "refused", nowUs, ...refusal };
+    const outcome = this.#decide(request, terms, nowUs);
+    if (outcome === undefined) return { kind: "granted", nowUs };
+    if ("kind" in outcome) return outcome;
+    return "reason" in outcome
+      ? { kind: "refused", nowUs, ...outcome }
+      : { kind: "granted", nowUs, ...outcome };
   }
 
   admit(request: AdmitRequest, terms: NodeTerms, nowUs: number): Admission {
@@ -166,8 +187,8 @@ export class NodeState {
     return { nowUs, keys: seen, marker: this.#marker };
   }
 
-  /** Undefined where it is granted. */
-  #decide(request: Request, terms: NodeTerms, nowUs: number): Refusal | "woke" | undefined {
+  /** Undefined where it is granted, and nothing is to be said of it. */
+  #decide(request: Request, terms: NodeTerms, nowUs: number): Refusal | Faulted | Done | undefined {
     switch (request.op) {
       case "acquire":
         return this.#acquire(request, terms, nowUs, undefined, request.waiter);
@@ -188,7 +209,7 @@ export class NodeState {
     nowUs: number,
     from: string | undefined,
     waiter: Waiter | undefined,
-  ): Refusal | undefined {
+  ): Refusal | Faulted | undefined {
     const { keys, holder, proposal, tauUs } = request;
     const refusal = this.#admission(terms, nowUs);
     if (refusal !== undefined) return refusal;
@@ -205,6 +226,7 @@ export class NodeState {
     if (proposal <= fence) return { reason: "stale", fence }; // N7
     if (isOutside(tauUs, nowUs, terms.clockWindowMs) || proposal > nowUs + terms.leadMs * 1_000)
       return { reason: "clock" }; // N8
+    if (this.refuses !== undefined) return UNWRITTEN;
     this.#grant(request, waiter, terms, nowUs);
     return undefined;
   }
@@ -243,18 +265,20 @@ export class NodeState {
       fence,
     } as const;
     if (waiter === undefined) return refusal;
+    const ahead =
+      this.refuses === undefined ? this.#lines.join(name, waiter, expiry(nowUs, LINE_TTL_MS)) : undefined;
     for (const other of keys) if (other !== name) this.#leaveLine(other, waiter.id, nowUs);
-    const ahead = this.#lines.join(name, waiter, expiry(nowUs, LINE_TTL_MS));
     return { ...refusal, ...(ahead !== undefined && { ahead }) };
   }
 
-  #extend(request: ExtendRequest, terms: NodeTerms, nowUs: number): Refusal | undefined {
+  #extend(request: ExtendRequest, terms: NodeTerms, nowUs: number): Refusal | Faulted | undefined {
     const refusal = this.#admission(terms, nowUs);
     if (refusal !== undefined) return refusal;
     const locks = request.keys.map((key) => living(this.#locks.get(key), nowUs));
     const key = locks.findIndex((lock) => lock?.value !== request.holder);
     if (key >= 0) return { reason: "missing", key, holder: locks[key]?.value }; // E1, E2
     if (isOutside(request.tauUs, nowUs, terms.clockWindowMs)) return { reason: "clock" };
+    if (this.refuses === "everything") return UNWRITTEN;
     this.#noteTtl(request.ttlMs, nowUs);
     for (const each of request.keys) {
       this.#locks.set(each, { value: request.holder, expiresMs: expiry(nowUs, request.ttlMs) });
@@ -266,27 +290,30 @@ export class NodeState {
     { keys, holder, proposal, wakes }: ReleaseRequest,
     terms: NodeTerms,
     nowUs: number,
-  ): "woke" | undefined {
+  ): Faulted | Done | undefined {
+    const mine = keys.filter((key) => living(this.#locks.get(key), nowUs)?.value === holder);
+    if (mine.length > 0 && this.refuses === "everything") return UNWRITTEN;
     let woke = false;
-    for (const key of keys) {
-      if (living(this.#locks.get(key), nowUs)?.value !== holder) continue;
+    for (const key of mine) {
       this.#locks.delete(key); // R1
       if (wakes && this.#lines.wakeFirst(key)) woke = true; // Q3
     }
+    // R2. A deletion makes room for the tombstone at maxmemory.
     const tombstone = Math.min(proposal, nowUs + terms.leadMs * 1_000);
-    for (const key of keys) {
-      if (this.#fence(key, nowUs) < tombstone) this.#setFence(key, tombstone, terms.fenceTtlMs, nowUs); // R2
-    }
-    return woke ? "woke" : undefined;
+    const lower = keys.filter((key) => this.#fence(key, nowUs) < tombstone);
+    const isWritten = this.refuses === undefined || mine.length > 0;
+    if (isWritten) for (const key of lower) this.#setFence(key, tombstone, terms.fenceTtlMs, nowUs);
+    return doneOf(woke, tombstone < proposal || (!isWritten && lower.length > 0));
   }
 
-  #leave({ keys, waiter }: LeaveRequest, nowUs: number): "woke" | undefined {
+  #leave({ keys, waiter }: LeaveRequest, nowUs: number): Done | undefined {
     const woken = keys.filter((key) => this.#leaveLine(key, waiter, nowUs));
-    return woken.length > 0 ? "woke" : undefined;
+    return doneOf(woken.length > 0, false);
   }
 
   /** Q4: who is not in line any more was told, or forgotten; if the lock is free then, the next one is told. */
   #leaveLine(key: string, waiter: string, nowUs: number): boolean {
+    if (this.refuses === "everything") return false;
     const wasThere = this.#lines.part(key, waiter);
     return !wasThere && living(this.#locks.get(key), nowUs) === undefined && this.#lines.wakeFirst(key);
   }
@@ -306,7 +333,8 @@ export class NodeState {
     if (marker?.incarnation !== terms.incarnation || !isSameMemory(marker, this.#server))
       return { reason: "unadmitted" };
     const { replicationId } = this.#server;
-    if (marker.replicationId !== replicationId) this.#marker = { ...marker, replicationId };
+    if (marker.replicationId !== replicationId && this.refuses === undefined)
+      this.#marker = { ...marker, replicationId };
     const untilUs = marker.sinceUs + terms.silenceMs * 1_000;
     if (terms.silenceMs > 0 && marker.declared !== "init" && nowUs < untilUs)
       return { reason: "quarantined", untilUs };
@@ -382,12 +410,9 @@ function begun(
   return { incarnation, sinceUs: nowUs, declared, floor, ...noTtl, evictedKeys, options };
 }
 
-/**
- * R2 with the bound of N8: a proposal further ahead than B leaves a smaller tombstone, one that its own late ACQUIRE can pass once the
- * node's time has caught up. Such a release has to be asked again.
- */
-export function isTombstoneBounded(proposal: number, nowUs: number, leadMs: number): boolean {
-  return proposal > nowUs + leadMs * 1_000;
+function doneOf(woke: boolean, owesTombstone: boolean): Done | undefined {
+  if (!woke && !owesTombstone) return undefined;
+  return { ...(woke && { woke }), ...(owesTombstone && { owesTombstone }) };
 }
 
 /** The window of rules N8, E1 and G3; 0 means that there is none. */

@@ -10,12 +10,17 @@ import {
   type ListenerEvents,
   type NodeInput,
 } from "./connection.ts";
-import { IoredisConnection, IoredisListener } from "./ioredis-connection.ts";
+import { IoredisConnection, IoredisListener, prefixOf } from "./ioredis-connection.ts";
 
 /** For requests, and for hearing notices on a channel. */
 export interface Reach {
   connect(events: ConnectionEvents): Connection;
   listen(channel: string, events: ListenerEvents): Listener;
+}
+
+/** What stands before every key on this node because its client says so. */
+export function keyPrefixOf(input: NodeInput): string {
+  return isAdapter(input) ? (input.keyPrefix ?? "") : prefixOf(input);
 }
 
 export function reachOf(input: NodeInput, times: ConnectionTimes, clock: Clock): Reach {

@@ -8,17 +8,16 @@ import type { Clock, Instant } from "../clock/clock.ts";
 import { type Connection, ConnectionEndedError, type Listener, messageOf } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
+import { FENCE_KEY_PATTERN, noticeChannel } from "./key-names.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
 import { Outbox } from "./outbox.ts";
 import type { Reach } from "./reach.ts";
 import {
   ADMIT_SCRIPT,
-  FENCE_KEY_PATTERN,
   INSPECT_SCRIPT,
   LONE_SCRIPTS,
   LOWER_FENCES_SCRIPT,
-  noticeChannel,
   VOTE_SCRIPT,
 } from "./redis-scripts.ts";
 import type { Wire } from "./resp.ts";
@@ -120,7 +119,6 @@ export class RedisNode implements LockNode {
       clock,
       (request, reply) => this.ask(request, reply),
       () => this.#connection.isReady,
-      terms.leadMs,
     );
   }
 

@@ -5,10 +5,8 @@
  *
  * Numbers: Lua prints large numbers with an exponent, so what is stored comes from ARGV or through `%.0f`; integer replies are exact.
  */
+import { noticeChannel } from "./key-names.ts";
 import { DEAD_WAITERS_MAX, LINE_LENGTH_MAX, LINE_TTL_MS } from "./waiting-lines.ts";
-
-/** A hash: which memory of this node was admitted, and what it knows of itself. */
-export const MARKER_KEY = "holdfast:node";
 
 /**
  * As in `Marker`: inc · replid · history · since µs · declared init|first-use or empty · floor · ttl and earlier ms, turn µs (N3) · evicted ·
@@ -30,31 +28,6 @@ export const MARKER_FIELDS = [
 ] as const;
 
 const MARKER_FIELD_LIST = MARKER_FIELDS.map((field) => `'${field}'`).join(", ");
-
-/** Exists while any line of the node may have somebody in it: most releases need not look for one. */
-export const WAITING_KEY = "holdfast:waiting";
-
-/** With the waiter's name behind it, the channel on which it is told of releases; the message is the lock's key. A hint, never needed for safety. */
-const NOTICE_CHANNEL_PREFIX = "holdfast:wake:";
-
-/** Where `waiter` hears of releases. */
-export function noticeChannel(waiter: string): string {
-  return NOTICE_CHANNEL_PREFIX + waiter;
-}
-
-/** `<key>:fence`, in the same cluster slot as the lock. Beside it, `…:line` has those who wait: a sorted set, by the time they came. */
-export function fenceKey(key: string): string {
-  return hasHashTag(key) ? `${key}:fence` : `{${key}}:fence`;
-}
-
-/** Every fence key, and what else ends like one. */
-export const FENCE_KEY_PATTERN = "*:fence";
-
-/** A hash tag is a non-empty text between the first `{` and the first `}` after it. */
-function hasHashTag(key: string): boolean {
-  const open = key.indexOf("{");
-  return open >= 0 && key.indexOf("}", open + 1) > open + 1;
-}
 
 /**
  * G1. `history`: how often the server was told to become a replica or a master, and when that was last forgotten; empty where that is not known:
@@ -157,14 +130,17 @@ local function note_ttl(ttl)
 end
 `;
 
-/** Q3: the longest waiting that hears it. Whoever does not is gone; through pcall, since a notice must never make a release fail. */
+/**
+ * Q3: the longest waiting that hears it. Whoever does not is gone. Here, in JOIN and in LEAVE every command goes through pcall: a line is a
+ * hint, and whatever stands under its key (a foreign value) or keeps it from being written must fail no request and no call.
+ */
 const WAKE = `
 local function line_of(fence_key) return string.sub(fence_key, 1, -6) .. 'line' end
 local function wake(lock_key, fence_key)
   for _ = 1, ${DEAD_WAITERS_MAX} do
     local first = redis.pcall('ZPOPMIN', line_of(fence_key))[1]
     if not first then return false end
-    local heard = redis.pcall('PUBLISH', '${NOTICE_CHANNEL_PREFIX}' .. first, lock_key)
+    local heard = redis.pcall('PUBLISH', '${noticeChannel("")}' .. first, lock_key)
     if type(heard) == 'number' and heard > 0 then return true end
   end
   return false
@@ -178,17 +154,18 @@ local function join(fence_key, waiter, since)
   local size = redis.pcall('ZCARD', line)
   if type(size) ~= 'number' or size >= ${LINE_LENGTH_MAX} then return -1 end
   if type(redis.pcall('ZADD', line, since, waiter)) ~= 'number' then return -1 end
-  redis.call('PEXPIRE', line, ${LINE_TTL_MS})
+  redis.pcall('PEXPIRE', line, ${LINE_TTL_MS})
   redis.pcall('SET', KEYS[2], 1, 'PX', ${LINE_TTL_MS})
   does_anybody_wait = true
-  return redis.call('ZRANK', line, waiter)
+  local rank = redis.pcall('ZRANK', line, waiter)
+  return type(rank) == 'number' and rank or -1
 end
 `;
 
 /** Q4: who is not in line any more was told, or forgotten; if the lock is free then, the next one is told. */
 const LEAVE_LINE = `
 local function leave_line(i, waiter)
-  if redis.call('ZREM', line_of(KEYS[i + 1]), waiter) == 1 or value[KEYS[i]] then return false end
+  if redis.pcall('ZREM', line_of(KEYS[i + 1]), waiter) == 1 or value[KEYS[i]] then return false end
   return wake(KEYS[i], KEYS[i + 1])
 end
 `;
@@ -215,8 +192,8 @@ local function acquire(k, last, v, proposal, tau, ttl, from, waiter, since)
   if held then -- N6
     local ahead = -1
     if waiter then
-      for i = k, last, 2 do if i ~= held then leave_line(i, waiter) end end
       ahead = join(KEYS[held + 1], waiter, since)
+      for i = k, last, 2 do if i ~= held then leave_line(i, waiter) end end
     end
     details[#details + 1] = {(held - k) / 2, value[KEYS[held]], redis.call('PTTL', KEYS[held]), c, ahead}
     return 'H'
@@ -236,7 +213,7 @@ local function acquire(k, last, v, proposal, tau, ttl, from, waiter, since)
       for set_before = k, i - 2, 2 do value[KEYS[set_before]], gone[KEYS[set_before]] = false, true end
       return fault(wrong)
     end
-    if waiter then redis.call('ZREM', line_of(KEYS[i + 1]), waiter) end -- Q2
+    if waiter then redis.pcall('ZREM', line_of(KEYS[i + 1]), waiter) end -- Q2
   end
   note_ttl(ttl)
   return 'G'
@@ -260,21 +237,30 @@ local function extend(k, last, v, tau, ttl)
 end
 `;
 
+/**
+ * R1, R2. At maxmemory Redis refuses the first write of a script if it needs memory, and none after a deletion: where there was a lock to
+ * delete, the tombstone is written after that.
+ */
 const RELEASE = `
+local function raise(i, k, last, tombstone)
+  if not set(KEYS[i + 1], tombstone, fence_ttl) then return true end
+  for j = k, last, 2 do if gone[KEYS[j]] then redis.pcall('DEL', KEYS[j]) end end
+  return not set(KEYS[i + 1], tombstone, fence_ttl)
+end
 local function release(k, last, v, p, wakes)
-  local woke = false
-  for i = k, last, 2 do -- R1; a deletion works at maxmemory
+  local woke, tombstone = false, math.min(p, now + lead)
+  local owes = tombstone < p
+  for i = k, last, 2 do -- R1
     if value[KEYS[i]] == v then
       value[KEYS[i]], gone[KEYS[i]] = false, true
       if wakes and does_anybody_wait and wake(KEYS[i], KEYS[i + 1]) then woke = true end
     end
   end
-  local tombstone = math.min(p, now + lead)
   for i = k, last, 2 do -- R2
     local fence = fence_of(KEYS[i + 1])
-    if not fence then return fault('the fence key ' .. KEYS[i + 1] .. ' holds something else') end
-    if fence < tombstone then set(KEYS[i + 1], string.format('%.0f', tombstone), fence_ttl) end
+    if not fence or fence < tombstone and not raise(i, k, last, string.format('%.0f', tombstone)) then owes = true end
   end
+  if owes then return woke and 'P' or 'O' end
   return woke and 'W' or 'G'
 end
 `;
@@ -294,7 +280,8 @@ end
  *   after the number of keys: A acquire: v p tau ttl · W acquire that waits: v p tau ttl waiter since · X exchange: v p tau ttl from ·
  *   E extend: v tau ttl · R release: v p wakes 0|1 · L leave: waiter
  * Reply: now µs, a status letter for every request, then of those that have any, in their order, the details:
- *   G granted · W granted, and a waiter was told · H held: {key holder pttl fence rank}, rank -1 where it was not put in line ·
+ *   G granted · W granted, and a waiter was told · O released, but without its whole tombstone · P that, and a waiter was told ·
+ *   H held: {key holder pttl fence rank}, rank -1 where it was not put in line ·
  *   S stale: fence · C clock · U unadmitted · Q quarantined: until · X not held with v: {key holder} · E: message
  * A request that fails (a foreign type under its key, out of memory) gets E and leaves the others of its call alone. What it did before is
  * undone but for its fences, which never hurt; Redis refuses for memory only the first write of a script.

@@ -2,9 +2,10 @@
  * What the scripts of redis-scripts.ts are asked and answer: requests into arguments, replies into votes. A reply of another shape is
  * nobody's vote: something between us and Redis made it up.
  */
+import { fenceKey, MARKER_KEY, WAITING_KEY } from "./key-names.ts";
 import type { Declaration, Faulted, Marker, Refusal, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
-import { fenceKey, MARKER_FIELDS, MARKER_KEY, WAITING_KEY } from "./redis-scripts.ts";
+import { MARKER_FIELDS } from "./redis-scripts.ts";
 import { bulk, type Wire, wireOf } from "./resp.ts";
 
 /** A request in the words of VOTE, the same for every node. */
@@ -154,6 +155,8 @@ interface When {
 
 function decodeStatus(status: string, detail: unknown, when: When): Vote {
   if (status === "W") return { kind: "granted", ...when, woke: true };
+  if (status === "O") return { kind: "granted", ...when, owesTombstone: true };
+  if (status === "P") return { kind: "granted", ...when, woke: true, owesTombstone: true };
   if (status === "E") return { kind: "faulted", reason: "error", detail: String(detail), sent: true };
   const refusal = decodeRefusal(status, detail);
   return refusal === undefined ? malformed([status, detail]) : { kind: "refused", ...when, ...refusal };

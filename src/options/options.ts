@@ -33,7 +33,7 @@ interface CommonOptions {
   readonly queueLengthMax?: number | undefined;
   /** Whether `using` inside a `using` of the same key goes on under its lease instead of waiting for it. Default true. */
   readonly reentrant?: boolean | undefined;
-  /** Put before every key on the nodes. Default none. */
+  /** Put before every key on the nodes, behind what a node's own client puts there (`keyPrefix` of ioredis). Default none. */
   readonly keyPrefix?: string | undefined;
   /** The readable part of the holder value. 1 … 128 printable characters without `#`; default `<host>:<process id>`. */
   readonly owner?: string | undefined;
@@ -127,7 +127,7 @@ export interface AcquireOptions {
   readonly autoExtend?: boolean | undefined;
   /** The lease ends after this time whatever is extended. Above 0; default no limit. */
   readonly maxHoldMs?: number | undefined;
-  /** Give the lock back if less validity than this is left when it is granted. */
+  /** Give the lock back if less validity than this is left when it is granted; `adopt` leaves it as it was. Default: the locker's option. */
   readonly minValidityMs?: number | undefined;
   /** When to try again where nobody tells of a release; see the locker's option. */
   readonly retry?: RetryStrategy | undefined;

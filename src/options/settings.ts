@@ -8,8 +8,9 @@ import { quarantineMs, validityMs, type ValidityRules } from "../clock/validity.
 import { ConfigError, OptionRangeError, shown } from "../errors.ts";
 import type { Observer } from "../events.ts";
 import type { RestartGuard } from "../node/fleet.ts";
-import { MARKER_KEY } from "../node/redis-scripts.ts";
 import type { NodeInput } from "../node/connection.ts";
+import { isReserved, LOCK_NAME_RULE } from "../node/key-names.ts";
+import { keyPrefixOf } from "../node/reach.ts";
 import { type RetryFunction, retrying } from "../wait/retry.ts";
 import type { LockerOptions } from "./options.ts";
 
@@ -34,6 +35,8 @@ export interface Settings extends ValidityRules {
   readonly minValidityMs: number | undefined;
   readonly waitMs: number;
   readonly keyPrefix: string;
+  /** All that stands before a key on any node, `keyPrefix` and those of the users' own clients included; each once. */
+  readonly nodePrefixes: readonly string[];
   readonly owner: string;
   readonly fenceTtlMs: number;
   readonly restartGuard: RestartGuard;
@@ -79,9 +82,11 @@ export function resolveOptions(options: LockerOptions): Settings {
   const isQuorum = mode === "quorum";
   const ttlMs = integer("ttlMs", given["ttlMs"], 10_000, TTL_MS_MIN, DAY_MS);
   const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, DAY_MS, "ttlMs");
+  const shards = checkShards(mode, given);
+  const keyPrefix = text("keyPrefix", given["keyPrefix"], "");
   const settings: Settings = {
     mode,
-    shards: checkShards(mode, given),
+    shards,
     ttlMs,
     maxTtlMs,
     quarantineTtlMs: integer("quarantineTtlMs", given["quarantineTtlMs"], maxTtlMs, ttlMs, maxTtlMs, "ttlMs"),
@@ -95,7 +100,8 @@ export function resolveOptions(options: LockerOptions): Settings {
         ? undefined
         : number("minValidityMs", given["minValidityMs"], 0, 0, maxTtlMs),
     waitMs: number("waitMs", given["waitMs"], 10_000, 0, Infinity),
-    keyPrefix: text("keyPrefix", given["keyPrefix"], ""),
+    keyPrefix,
+    nodePrefixes: nodePrefixesOf(shards, keyPrefix),
     owner: checkOwner(given["owner"] ?? `${hostname()}:${process.pid}`),
     fenceTtlMs: integer(
       "fenceTtlMs",
@@ -138,6 +144,11 @@ function checkStaleAfter(settings: Settings): void {
     );
 }
 
+function nodePrefixesOf(shards: readonly ShardSettings[], keyPrefix: string): readonly string[] {
+  const prefixes = shards.flatMap(({ nodes }) => nodes).map((node) => keyPrefixOf(node) + keyPrefix);
+  return prefixes.length === 0 ? [keyPrefix] : [...new Set(prefixes)];
+}
+
 /** Whether `ttlMs` may be asked for in one call. */
 export function checkTtl(settings: Settings, ttlMs: number): void {
   if (!Number.isInteger(ttlMs) || ttlMs < TTL_MS_MIN)
@@ -161,31 +172,33 @@ export function checkOwner(owner: unknown): string {
 }
 
 /** The keys of one lock, each once. Two names of one key on the nodes, or a key of ours, would be a lock that excludes nobody. */
-export function checkKeys(keys: unknown, prefix: string): readonly string[] {
+export function checkKeys(keys: unknown, prefixes: readonly string[]): readonly string[] {
   if (typeof keys === "string") {
-    checkKey(keys, prefix);
+    checkKey(keys, prefixes);
     return [keys];
   }
   const list: readonly unknown[] = Array.isArray(keys) ? keys : [keys];
   if (list.length === 0 || list.length > KEYS_MAX)
     throw new OptionRangeError("keys", `be 1 to ${KEYS_MAX} keys`, list.length);
-  for (const key of list) checkKey(key, prefix);
+  for (const key of list) checkKey(key, prefixes);
   return [...new Set(list as readonly string[])];
 }
 
-/** One key of one lock. */
-export function checkKey(key: unknown, prefix: string): asserts key is string {
+/** One key of one lock, under every name that it has on a node. */
+export function checkKey(key: unknown, prefixes: readonly string[]): asserts key is string {
   if (typeof key !== "string" || key === "") throw new OptionRangeError("key", "be a non-empty string", key);
-  if (Buffer.byteLength(prefix + key) > KEY_BYTES_MAX)
-    throw new OptionRangeError("key", `be at most ${KEY_BYTES_MAX} bytes, prefix included`, key);
   if (!key.isWellFormed()) throw new OptionRangeError("key", "be well-formed Unicode", key);
-  if (prefix + key === MARKER_KEY || key.endsWith(":fence") || key.endsWith(":line")) {
-    throw new OptionRangeError(
-      "key",
-      `not be ${MARKER_KEY} nor end in :fence or :line, which hold this library's own data`,
-      key,
-    );
+  for (const prefix of prefixes) {
+    const nodeKey = prefix + key;
+    if (Buffer.byteLength(nodeKey) > KEY_BYTES_MAX)
+      throw new OptionRangeError("key", `be at most ${KEY_BYTES_MAX} bytes, prefix included`, key);
+    if (isReserved(nodeKey)) throw reserved(key, nodeKey);
   }
+}
+
+function reserved(key: string, nodeKey: string): ConfigError {
+  const name = nodeKey === key ? "" : `, which is ${shown(nodeKey)} on the nodes`;
+  return new ConfigError(`key must ${LOCK_NAME_RULE}, got ${shown(key)}${name}`);
 }
 
 /** Options under names that are known; what is not is likely to be misspelt, and would have no effect. */
@@ -248,7 +261,10 @@ function checkNodes(mode: "quorum" | "single", option: string, nodes: unknown): 
 }
 
 function checkNode(option: string, node: unknown): void {
-  if (typeof node === "object" && node !== null) return;
+  if (typeof node === "object" && node !== null) {
+    if ("keyPrefix" in node) text(`${option}: keyPrefix`, node.keyPrefix, "");
+    return;
+  }
   const isUrl =
     typeof node === "string" &&
     /^(rediss?|unix):\/\/|^\//.test(node) &&

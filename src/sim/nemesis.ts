@@ -2,6 +2,7 @@
  * The faults of a swarm run, each at random moments and healed after a random time. Knows how to harm and how to heal, and writes down
  * which promise it took away: a memory that is lost, until when its node must be silent.
  */
+import type { WriteRefusal } from "../node/node-state.ts";
 import { type Fault, type Plan, silenceMs } from "./plan.ts";
 import type { Prng } from "./prng.ts";
 import type { Recorder } from "./recorder.ts";
@@ -52,6 +53,7 @@ export class Nemesis {
   /** A clock that was far off is not just set right, which would be a jump there and back: its server starts anew. */
   #repair(server: SimServer): void {
     server.resume();
+    server.refuses = undefined;
     if (Math.abs(server.skewMs) > this.#target.plan.clockWindowMs / 2) server.kill();
     server.setClockRight();
     if (server.state === "dead") this.#start(server, "everything");
@@ -105,6 +107,10 @@ export class Nemesis {
         return this.#lostMemory(server);
       case "script flush":
         return server.forgetScripts();
+      case "fill the memory":
+        return this.#refuse(server, "growth");
+      case "refuse all writes":
+        return this.#refuse(server, "everything");
       default:
         return this.#harmNetworkOrClock(fault, server);
     }
@@ -211,6 +217,11 @@ export class Nemesis {
       names.forEach((client) => servers.forEach((server) => act(client, server.name)));
     each((client, server) => network.cut(client, server));
     this.#later(() => each((client, server) => network.heal(client, server)));
+  }
+
+  #refuse(server: SimServer, refuses: WriteRefusal): void {
+    server.refuses = refuses;
+    this.#later(() => (server.refuses = undefined));
   }
 
   #kill(server: SimServer, disk: Disk): void {

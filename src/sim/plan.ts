@@ -18,6 +18,8 @@ const FAULTS = [
   "fail over with loss",
   "flush",
   "script flush",
+  "fill the memory",
+  "refuse all writes",
   "cut both ways",
   "cut requests",
   "cut replies",

@@ -5,6 +5,7 @@
 import type { HoldfastEvent } from "../events.ts";
 import type { HistoryEvent, Operation } from "../history/history.ts";
 import type { Lease } from "../lease/lease.ts";
+import type { Vote } from "../node/lock-node.ts";
 import { quorumOf } from "../quorum/tally.ts";
 import type { SimProcess } from "./process.ts";
 import type { Execution, OpenTerms } from "./server.ts";
@@ -140,9 +141,8 @@ export class Recorder {
     });
   }
 
-  #executed({ server, request, vote, isBounded, before, after }: Execution): void {
+  #executed({ server, request, vote, before, after }: Execution): void {
     const { op, keys, holder } = request;
-    const granted = isBounded ? "bounded" : "granted";
     this.add({
       at: this.#simulation.clock.now(),
       type: "vote",
@@ -151,7 +151,7 @@ export class Recorder {
       keys,
       holder,
       ...(op === "exchange" && { from: request.from }),
-      vote: vote.kind === "granted" ? granted : vote.reason,
+      vote: wordFor(vote),
       before: before.map((each) => each ?? null),
       after: after.map((each) => each ?? null),
     });
@@ -159,3 +159,8 @@ export class Recorder {
 }
 
 const LOOK_BEFORE_MS = 0.01;
+
+function wordFor(vote: Vote): string {
+  if (vote.kind !== "granted") return vote.reason;
+  return vote.owesTombstone === true ? "owed" : "granted";
+}

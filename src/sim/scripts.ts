@@ -2,7 +2,7 @@
  * The way from a script's arguments to what they ask of a node, and from a node's answer to the script's reply: the inverse of the
  * encoders and decoders of redis-scripts.ts, so that a simulated server is spoken to in the same bytes as a real one.
  */
-import type { Marker, Request, Sighting, Vote } from "../node/lock-node.ts";
+import type { Granted, Marker, Request, Sighting, Vote } from "../node/lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "../node/node-state.ts";
 import {
   ADMIT_SCRIPT,
@@ -124,7 +124,7 @@ export function votesReply(nowUs: number, votes: readonly Vote[]): unknown {
 
 /** The status, and its details where it has any. */
 function wordsOf(vote: Vote): readonly [status: string, detail?: unknown] {
-  if (vote.kind === "granted") return vote.woke === true ? ["W"] : ["G"];
+  if (vote.kind === "granted") return [grantOf(vote)];
   if (vote.kind === "faulted") return ["E", vote.detail];
   switch (vote.reason) {
     case "held":
@@ -140,6 +140,11 @@ function wordsOf(vote: Vote): readonly [status: string, detail?: unknown] {
     case "missing":
       return ["X", [vote.key, vote.holder ?? null]];
   }
+}
+
+function grantOf({ woke, owesTombstone }: Granted): string {
+  if (owesTombstone === true) return woke === true ? "P" : "O";
+  return woke === true ? "W" : "G";
 }
 
 export function admissionReply(admission: Admission): unknown {

@@ -5,9 +5,9 @@
 import { createHash } from "node:crypto";
 
 import type { VirtualClock } from "../clock/virtual-clock.ts";
-import { isTombstoneBounded, NodeState, type ServerFacts } from "../node/node-state.ts";
+import { noticeChannel } from "../node/key-names.ts";
+import { NodeState, type ServerFacts, type WriteRefusal } from "../node/node-state.ts";
 import type { LeaveRequest, Request, Vote } from "../node/lock-node.ts";
-import { noticeChannel } from "../node/redis-scripts.ts";
 import type { Prng } from "./prng.ts";
 import {
   admissionReply,
@@ -26,8 +26,6 @@ export interface Execution {
   readonly server: string;
   readonly request: Exclude<Request, LeaveRequest>;
   readonly vote: Vote;
-  /** A release that left a smaller tombstone than its proposal (R2). */
-  readonly isBounded: boolean;
   /** The holder of each key, before and after. */
   readonly before: readonly (string | undefined)[];
   readonly after: readonly (string | undefined)[];
@@ -59,6 +57,12 @@ export interface NoticeWeather {
   readonly delayMsMax: number;
 }
 
+/** As real servers say it. */
+const REFUSALS: Record<WriteRefusal, string> = {
+  growth: "OOM command not allowed when used memory > 'maxmemory'.",
+  everything: "NOREPLICAS Not enough good replicas to write.",
+};
+
 const CLEAR: NoticeWeather = { lossChance: 0, doublingChance: 0, delayMsMax: 0 };
 
 /** What the process says of itself. `calls`: how often it was told to become a replica or a master. */
@@ -88,6 +92,8 @@ export class SimServer {
   /** Called with every request of a script, right after it was executed. */
   executed: (execution: Execution) => void = () => {};
   noticeWeather: NoticeWeather = CLEAR;
+  /** What its scripts cannot write now: at maxmemory, or without its replicas or its disk. */
+  refuses: WriteRefusal | undefined;
   /** How long a request of a script keeps the process busy, in ms: what comes meanwhile waits its turn. 0: no time at all. */
   requestMs = 0;
   readonly #subscribers = new Map<string, Set<Subscriber>>();
@@ -303,6 +309,7 @@ export class SimServer {
     if (script === undefined)
       return { error: "ERR this simulated server knows the scripts of this library only" };
     const call = parseCall(script, args);
+    if (call.kind === "admit" && this.refuses !== undefined) return { error: REFUSALS[this.refuses] };
     return { value: this.#apply(call) };
   }
 
@@ -325,11 +332,11 @@ export class SimServer {
   #vote(request: Request, { terms }: ScriptCall & { kind: "vote" }, nowUs: number): Vote {
     const holders = () => this.#memory.holders(request.keys, nowUs);
     const before = holders();
+    this.#memory.refuses = this.refuses;
     const vote = this.#memory.apply(request, terms, nowUs);
     if (request.op === "leave") return vote;
-    const isBounded = request.op === "release" && isTombstoneBounded(request.proposal, nowUs, terms.leadMs);
     const after = vote.kind === "granted" ? holders() : before;
-    this.executed({ server: this.name, request, vote, isBounded, before, after });
+    this.executed({ server: this.name, request, vote, before, after });
     return vote;
   }
 

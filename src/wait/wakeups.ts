@@ -36,8 +36,8 @@ export interface Waiting {
 
 export class Wakeups {
   readonly terms: WakeupTerms;
-  /** At most one of each key: the first in its line. */
-  readonly #ears = new Map<string, Ear>();
+  /** Nearly always one of each key: the first in its line. */
+  readonly #ears = new Map<string, Set<Ear>>();
   readonly #open = new Set<Ear>();
   #idle: Timer | undefined;
 
@@ -63,7 +63,7 @@ export class Wakeups {
   add(ear: Ear): void {
     this.#idle?.cancel();
     this.#open.add(ear);
-    for (const key of ear.keys) this.#ears.set(key, ear);
+    for (const key of ear.keys) this.#ears.set(key, (this.#ears.get(key) ?? new Set()).add(ear));
     this.terms.heralds.forEach((herald, index) =>
       herald.listen(
         this.terms.waiter,
@@ -76,15 +76,19 @@ export class Wakeups {
   /** @internal */
   remove(ear: Ear): void {
     this.#open.delete(ear);
-    for (const key of ear.keys) if (this.#ears.get(key) === ear) this.#ears.delete(key);
+    for (const key of ear.keys) {
+      const ears = this.#ears.get(key);
+      if (ears?.delete(ear) === true && ears.size === 0) this.#ears.delete(key);
+    }
     if (this.#open.size > 0) return;
     const { clock, idleMs } = this.terms;
     this.#idle = clock.at(clock.glance() + idleMs, () => this.close());
   }
 
-  /** @internal */
+  /** @internal Out of the lines in which nobody else of this locker waits. */
   leave(keys: readonly string[]): void {
-    for (const herald of this.terms.heralds) this.#leaveAt(herald, keys);
+    const left = keys.filter((key) => !this.#ears.has(key));
+    if (left.length > 0) for (const herald of this.terms.heralds) this.#leaveAt(herald, left);
   }
 
   #leaveAt(herald: Herald, keys: readonly string[]): void {
@@ -92,8 +96,11 @@ export class Wakeups {
   }
 
   #heard(index: number, key: string): void {
-    const ear = this.#ears.get(key);
-    if (ear !== undefined) return ear.hear();
+    const ears = this.#ears.get(key);
+    if (ears !== undefined) {
+      for (const ear of ears) ear.hear();
+      return;
+    }
     // Told of a release that it has no use for: so that the next in line need not wait for a timer.
     const herald = this.terms.heralds[index];
     if (herald !== undefined && !this.terms.isHeld(key)) this.#leaveAt(herald, [key]);

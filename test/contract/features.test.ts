@@ -6,10 +6,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import {
   type Attempt,
+  ConfigError,
   createLocker,
   LeaseLostError,
   type Locker,
   type LockerOptions,
+  type Locks,
   QuorumUnreachableError,
 } from "../../src/index.ts";
 import { sleep, waitFor } from "../../src/chaos/machine/wait-for.ts";
@@ -137,19 +139,98 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
 
     test("workspaces: the same names, and nobody meets", async () => {
       const locker = await client();
+      const path = key.replaceAll(":", "%3A");
       const [one, two] = [locker.workspace(`${key}:one`), locker.workspace(`${key}:two`)];
       const leases = [await one.acquire("job"), await two.acquire("job")];
       expect(leases.map((lease) => lease.isHeld())).toEqual([true, true]);
-      expect(leases[0]?.key).toBe(`${key}:one:job`);
+      expect(leases[0]?.key).toBe(`${path}%3Aone:job`);
       expect(await one.tryAcquire("job")).toBeUndefined();
       expect((await one.inspect("job")).holder).toBe(leases[0]?.holder);
       expect(one.lock("job")).toBe(one.lock("job"));
       expect(one.lock("job")).not.toBe(two.lock("job"));
       expect(await two.workspace("sub").using(["a", "b"], (lease) => lease.keys)).toEqual([
-        `${key}:two:sub:a`,
-        `${key}:two:sub:b`,
+        `${path}%3Atwo%/sub:a`,
+        `${path}%3Atwo%/sub:b`,
       ]);
+      for (const workspace of [locker.workspace(key), locker.workspace(key).workspace("sub")]) {
+        for (const name of ["", undefined, ["a", "b"]] as unknown as string[]) {
+          expect(() => workspace.workspace(name)).toThrow(/key must be a non-empty string/);
+          expect(() => workspace.lock(name)).toThrow(/key must be a non-empty string/);
+          expect(await failure(workspace.inspect(name))).toMatchObject({ code: "OPTION_RANGE" });
+          expect(await failure(workspace.acquire([name, "a"]))).toMatchObject({ code: "OPTION_RANGE" });
+        }
+        expect(await failure(workspace.acquire(""))).toMatchObject({ code: "OPTION_RANGE" });
+      }
       expect(() => locker.workspace("")).toThrow(/key must be a non-empty string/);
+    });
+
+    test("workspaces: whatever stands on which side of the border, two ways to ask are two locks", async () => {
+      const locker = await client();
+      const [a, ab] = [locker.workspace(`${key}a`), locker.workspace(`${key}a:b`)];
+      const ways: [Locks, string][] = [
+        [a, "b:c"],
+        [ab, "c"],
+        [a.workspace("b"), "c"],
+        [a, "b%3Ac"],
+        [locker.workspace(`${key}a%3Ab`), "c"],
+        [locker.workspace(`${key}a%`), "b:c"],
+        [locker.workspace(`${key}a%/b`), "c"],
+        [locker.workspace(`${key}a%/`), "b:c"],
+        [a, "%/b:c"],
+        [a, ":b:c"],
+        [locker.workspace(`${key}a:`), "b:c"],
+      ];
+      const leases = await Promise.all(ways.map(([locks, name]) => locks.acquire(name, { waitMs: 0 })));
+      expect(leases.every((lease) => lease.isHeld())).toBe(true);
+      expect(new Set(leases.map((lease) => lease.key)).size).toBe(ways.length);
+    });
+
+    test("the library's own names are no locks, however they are asked for", async () => {
+      const plain = await client();
+      const prefixed = await client({ keyPrefix: "holdfast:" });
+      const fine = await prefixed.acquire(`orders:${key}`);
+      const names: [Locks, string][] = [
+        ...["holdfast:node", "holdfast:waiting", "holdfast:key:{x}", "{x}:fence", "x:line"].map(
+          (name): [Locks, string] => [plain, name],
+        ),
+        [prefixed, "node"],
+        [prefixed, "waiting"],
+        [plain.workspace("holdfast"), "waiting"],
+        [plain.workspace("holdfast"), "node"],
+        [plain.workspace("{x}"), "fence"],
+        [plain.workspace("x"), "line"],
+      ];
+      for (const [locks, name] of names) {
+        const calls = [
+          () => locks.acquire(name),
+          () => locks.tryAcquire(["fine", name]),
+          () => locks.attempt(name),
+          () => locks.using(name, () => {}),
+          () => locks.inspect(name),
+          async () => locks.lock(name).acquire(),
+          () => prefixed.adopt({ keys: ["node"], holder: "o#1", fence: 1, proposal: 1, ttlMs: 1_000 }),
+        ];
+        for (const call of calls) {
+          const error = await failure(Promise.resolve(call()));
+          expect(error).toBeInstanceOf(ConfigError);
+          expect(error.message).toMatch(/^key must not be holdfast:node .*own data, got "/);
+        }
+      }
+      expect(await fine.verify()).toBe("held");
+    });
+
+    test("a key and the same in braces are two locks, each with its own fences", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const inBraces = await mine.acquire(`{${key}}`);
+      const plain = await mine.acquire(key);
+      expect(plain.fence).toBeGreaterThan(inBraces.fence);
+      const waiting = theirs.acquire(`{${key}}`, { waitMs: 5_000 });
+      await sleep(100);
+      await plain.release();
+      expect(inBraces.isHeld()).toBe(true);
+      await inBraces.release();
+      expect((await waiting).fence).toBeGreaterThan(inBraces.fence);
+      expect((await theirs.inspect(key)).fence).toBe(plain.fence);
     });
   });
 

@@ -107,6 +107,9 @@ describe("holdfast", () => {
       [["run", "--", "ls"], /which key/],
       [["release", "a"], /--force/],
       [["release", "a:fence", "--force", "--yes"], /not be holdfast:node nor end in :fence/],
+      [["inspect", "holdfast:waiting"], /nor be holdfast:waiting .* got "holdfast:waiting"/],
+      [["run", "--key", "a", "--key", "holdfast:node", "--", "true"], /got "holdfast:node"/],
+      [["watch", "holdfast:key:{x}"], /got "holdfast:key:\{x\}"/],
       [["bench", "--at", "0"], /--at must be numbers/],
       [["sim", "--seeds", "x"], /--seeds must be a positive integer/],
     ];

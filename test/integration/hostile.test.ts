@@ -74,20 +74,21 @@ describe("keys", () => {
     for (const key of ODD_KEYS) await (await theirs.acquire(key)).release();
   });
 
-  test.each([
+  test.each<[unknown, RegExp, string?]>([
     ["", /non-empty/],
     ["x".repeat(1_025), /at most 1024 bytes/],
     ["x".repeat(65_536), /at most 1024 bytes/],
     ["lone \ud800 surrogate", /well-formed/],
-    ["holdfast:node", /this library's own data/],
-    ["a:fence", /this library's own data/],
-    ["a:line", /this library's own data/],
+    ["holdfast:node", /this library's own data/, "CONFIG_INVALID"],
+    ["holdfast:waiting", /this library's own data/, "CONFIG_INVALID"],
+    ["a:fence", /this library's own data/, "CONFIG_INVALID"],
+    ["a:line", /this library's own data/, "CONFIG_INVALID"],
     [undefined, /non-empty string/],
     [{ toString: () => "k" }, /non-empty string/],
     [42, /non-empty string/],
     [Array.from({ length: 65 }, (_, index) => `k${index}`), /1 to 64 keys/],
     [[], /1 to 64 keys/],
-  ])("%j is refused, with the rule", async (key, rule) => {
+  ])("%j is refused, with the rule", async (key, rule, code = "OPTION_RANGE") => {
     const locker = await client();
     for (const call of [
       () => locker.acquire(key as string),
@@ -95,7 +96,7 @@ describe("keys", () => {
       () => locker.using(key as string, () => "never"),
     ]) {
       const error = await failure(call());
-      expect(error).toMatchObject({ code: "OPTION_RANGE" });
+      expect(error).toMatchObject({ code });
       expect(error.message).toMatch(rule);
       expect(error.message.length).toBeLessThan(300);
     }
@@ -103,7 +104,8 @@ describe("keys", () => {
 
   test("a prefix counts: for the length, and for what is the library's own", async () => {
     const locker = await client("holdfast:");
-    expect(await failure(locker.acquire("node"))).toMatchObject({ code: "OPTION_RANGE" });
+    expect(await failure(locker.acquire("node"))).toMatchObject({ code: "CONFIG_INVALID" });
+    expect(await failure(locker.acquire("waiting"))).toMatchObject({ code: "CONFIG_INVALID" });
     expect(await failure(locker.acquire("x".repeat(1_020)))).toMatchObject({ code: "OPTION_RANGE" });
   });
 });

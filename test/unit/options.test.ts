@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 
 import { failure } from "../harness/failure.ts";
 import type { LockerOptions } from "../../src/options/options.ts";
-import { type AcquireOptions, createLocker } from "../../src/index.ts";
+import { type AcquireOptions, ConfigError, createLocker } from "../../src/index.ts";
 import { checkKeys, resolveOptions } from "../../src/options/settings.ts";
 
 const QUORUM = { mode: "quorum", nodes: ["redis://a:1", "redis://b:1", "redis://c:1"] } as const;
@@ -105,17 +105,40 @@ test("a node's password is never shown", () => {
   expect(message({ mode: "single", nodes: ["http://user:secret@host"] })).not.toContain("secret");
 });
 
+test.each([[""], [undefined], [{}], ["x".repeat(1_025)], ["lone \ud800"]])("key %j is refused", (key) => {
+  expect(() => checkKeys(key, [""])).toThrow(RangeError);
+});
+
+const RULE =
+  "not be holdfast:node nor end in :fence or :line, nor be holdfast:waiting or begin with holdfast:key:, which hold this library's own data";
+
 test.each([
-  [""],
-  [undefined],
-  [{}],
-  ["x".repeat(1_025)],
-  ["lone \ud800"],
-  ["holdfast:node"],
-  ["key:fence"],
-  ["key:line"],
-])("key %j is refused", (key) => {
-  expect(() => checkKeys(key, "")).toThrow(RangeError);
+  ["", "holdfast:node"],
+  ["", "holdfast:waiting"],
+  ["", "holdfast:key:{x}"],
+  ["", "key:fence"],
+  ["", "key:line"],
+  ["holdfast:", "node"],
+  ["hold", "fast:waiting"],
+  ["holdfast:k", "ey:x"],
+  ["{x}:", "fence"],
+  ["{x}:li", "ne"],
+])("with the prefix %j the key %j is refused, since its name is the library's", (prefix, key) => {
+  const name = prefix === "" ? "" : `, which is "${prefix}${key}" on the nodes`;
+  const message = `key must ${RULE}, got "${key}"${name}`;
+  for (const keys of [key, ["fine", key]]) {
+    expect(() => checkKeys(keys, ["other-", prefix])).toThrow(ConfigError);
+    expect(() => checkKeys(keys, ["other-", prefix])).toThrow(message);
+  }
+});
+
+test.each([
+  ["", "holdfast:orders"],
+  ["holdfast:", "orders"],
+  ["lock:", "holdfast:node"],
+  ["", "waiting"],
+])("with the prefix %j the key %j is fine", (prefix, key) => {
+  expect(checkKeys(key, [prefix])).toEqual([key]);
 });
 
 test.each<[string, unknown, string | RegExp]>([
@@ -170,6 +193,6 @@ function exactly(text: string): RegExp {
 }
 
 test("keys are counted once", () => {
-  expect(checkKeys(["a", "b", "a"], "")).toEqual(["a", "b"]);
-  expect(() => checkKeys([], "")).toThrow("keys must be 1 to 64 keys, got 0");
+  expect(checkKeys(["a", "b", "a"], [""])).toEqual(["a", "b"]);
+  expect(() => checkKeys([], [""])).toThrow("keys must be 1 to 64 keys, got 0");
 });

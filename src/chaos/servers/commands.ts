@@ -2,7 +2,7 @@
  * What an operator, a memory limit or another server does to a Redis server that stays up: faults made by commands. Each is undone by
  * its counterpart here, or by a restart of the node.
  */
-import { noticeChannel } from "../../node/redis-scripts.ts";
+import { noticeChannel } from "../../node/key-names.ts";
 import { sleep } from "../machine/wait-for.ts";
 import type { ChaosNode } from "./server-node.ts";
 

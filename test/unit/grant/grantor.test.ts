@@ -75,6 +75,21 @@ describe("an attempt", () => {
     expect(holders(nodes)).toEqual([undefined, undefined, undefined]);
   });
 
+  test("is not adopted where less validity is left than was asked for, and is left as it was (H1, S6)", async () => {
+    const { clock, nodes } = setUp(3);
+    const mine = await granted(testGrantor(nodes, clock, "mine").attempt(REQUEST), clock);
+    const { keys, holder, fence, largestProposal } = mine;
+    const there = testGrantor(nodes, clock, "there");
+    const adopt = (minValidityMs: number) =>
+      there.adopt({ keys, holder, fence, largestProposal }, TTL_MS, minValidityMs);
+    for (const node of nodes) node.delayMs = 50;
+    const late = await settle(adopt(TTL_MS - 150), clock);
+    expect(late.outcome.kind).toBe("slow");
+    expect(late.claim.validUntil).toBeLessThan(clock.now());
+    expect(holders(nodes)).toEqual([holder, holder, holder]);
+    expect((await settle(adopt(TTL_MS - 250), clock)).outcome.kind).toBe("renewed");
+  });
+
   test("asks one node first where it is gated, and leaves the others alone when that one refuses (C7)", async () => {
     const { clock, nodes } = setUp(5);
     const other = await granted(testGrantor(nodes.slice(0, 1), clock, "other").attempt(REQUEST), clock);

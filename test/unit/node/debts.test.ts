@@ -5,7 +5,6 @@ import { VirtualClock } from "../../../src/clock/virtual-clock.ts";
 import { Debts } from "../../../src/node/debts.ts";
 import type { Faulted, ReleaseRequest, Vote } from "../../../src/node/lock-node.ts";
 
-const LEAD_MS = 100;
 const START_US = 1_800_000_000_000_000;
 const SILENT: Faulted = { kind: "faulted", reason: "timeout", detail: "no answer", sent: true };
 
@@ -18,7 +17,7 @@ function setUp(says: (asked: number, nowUs: number) => Vote) {
     const vote = says(++state.asked, nowUs());
     queueMicrotask(() => reply(vote));
   };
-  const debts = new Debts(clock, ask, () => state.isReachable, LEAD_MS);
+  const debts = new Debts(clock, ask, () => state.isReachable);
   return { clock, state, debts };
 }
 
@@ -56,12 +55,21 @@ test("nor while there is no connection, but at once when the node is back", asyn
   expect([state.asked, debts.size]).toEqual([2, 0]);
 });
 
-test("a release whose proposal was further ahead than the lead is asked until the node's time has caught up (R2)", async () => {
-  const { clock, state, debts } = setUp((_, nowUs) => ({ kind: "granted", nowUs }));
-  const aheadMs = 700;
-  debts.undo(release(START_US + 1_000 * aheadMs), 60_000, () => {});
+test("a release that left no whole tombstone is asked until it has (R2)", async () => {
+  const owed = (asked: number) => (asked < 4 ? { owesTombstone: true as const } : {});
+  const { clock, state, debts } = setUp((asked, nowUs) => ({ kind: "granted", nowUs, ...owed(asked) }));
+  debts.undo(release(START_US), 60_000, () => {});
   await clock.advance(10_000);
-  // At 0, 250 and 500 ms the tombstone was too small; at 750 ms it is whole.
   expect(state.asked).toBe(4);
+  expect([debts.size, clock.pending]).toEqual([0, 0]);
+});
+
+test("a node that owes for many is asked for a part of them at a time, and for each in its turn", async () => {
+  const { clock, state, debts } = setUp((_, nowUs) => ({ kind: "granted", nowUs, owesTombstone: true }));
+  for (let each = 0; each < 2_000; each++) debts.undo(release(START_US + each), 1_100, () => {});
+  await clock.advance(1_000);
+  expect(state.asked - 2_000).toBeLessThanOrEqual(4 * 500);
+  expect(state.asked - 2_000).toBeGreaterThanOrEqual(3 * 500);
+  await clock.advance(10_000);
   expect([debts.size, clock.pending]).toEqual([0, 0]);
 });

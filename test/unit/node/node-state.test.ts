@@ -243,12 +243,47 @@ test("N5: who holds the key is granted it again with the same token only, and it
   expect(node.apply(acquire(LATER_US + 1, soon), TERMS, soon)).toMatchObject({ reason: "stale" });
 });
 
-test("R2: the tombstone of a release is bounded, so that a client with a wild clock cannot poison the key", () => {
+function release(proposal: number, keys: readonly string[] = ["k"]): Request {
+  return { op: "release", keys, holder: "v", proposal, wakes: true };
+}
+
+test("R2: the tombstone of a release is bounded, so that a client with a wild clock cannot poison the key; it says so", () => {
   const node = admitted(NOW_US);
   const wild = LATER_US + 3_600_000_000;
-  node.apply({ op: "release", keys: ["k"], holder: "v", proposal: wild, wakes: true }, TERMS, LATER_US);
+  expect(node.apply(release(wild), TERMS, LATER_US)).toMatchObject({ kind: "granted", owesTombstone: true });
   const later = LATER_US + 2 * LEAD_US;
   expect(node.apply(acquire(later, later), TERMS, later).kind).toBe("granted");
+});
+
+describe("R2: a server that refuses to write", () => {
+  test("owes the tombstone of a lock that it does not have, until it can write again", () => {
+    const node = admitted(NOW_US);
+    for (const refuses of ["growth", "everything"] as const) {
+      node.refuses = refuses;
+      expect(node.apply(release(LATER_US), TERMS, LATER_US)).toMatchObject({ owesTombstone: true });
+      expect(node.apply(acquire(LATER_US, LATER_US), TERMS, LATER_US)).toMatchObject({ kind: "faulted" });
+    }
+    node.refuses = undefined;
+    expect(node.apply(release(LATER_US), TERMS, LATER_US)).toEqual({ kind: "granted", nowUs: LATER_US });
+    expect(node.apply(acquire(LATER_US, LATER_US), TERMS, LATER_US)).toMatchObject({ reason: "stale" });
+  });
+
+  test("writes it where it deleted the lock, at maxmemory; where it can delete nothing, it has released nothing", () => {
+    const [full, readOnly] = [admitted(NOW_US), admitted(NOW_US)];
+    for (const node of [full, readOnly]) node.apply(acquire(LATER_US, LATER_US), TERMS, LATER_US);
+    [full.refuses, readOnly.refuses] = ["growth", "everything"];
+    expect(full.apply(release(LATER_US + 1), TERMS, LATER_US)).toEqual({ kind: "granted", nowUs: LATER_US });
+    expect(full.inspect(["k"], LATER_US).keys[0]).toMatchObject({ holder: undefined, fence: LATER_US + 1 });
+    expect(readOnly.apply(release(LATER_US + 1), TERMS, LATER_US).kind).toBe("faulted");
+    expect(readOnly.inspect(["k"], LATER_US).keys[0]).toMatchObject({ holder: "v", fence: LATER_US });
+  });
+
+  test("owes nothing where its fence is as high already", () => {
+    const node = admitted(NOW_US);
+    node.apply(release(LATER_US), TERMS, LATER_US);
+    node.refuses = "growth";
+    expect(node.apply(release(LATER_US), TERMS, LATER_US)).toEqual({ kind: "granted", nowUs: LATER_US });
+  });
 });
 
 describe("N8: a request of another time is refused", () => {
