@@ -40,7 +40,9 @@ export { loadConfig, type ConfigSources } from "./options/load-config.ts";
 export {
   AcquireTimeoutError,
   ConfigError,
+  HoldfastError,
   type HoldfastErrorCode,
+  isHoldfastError,
   LeaseLostError,
   LockerClosedError,
   type LossCause,
