@@ -243,10 +243,14 @@ function canVote({ verdict, reason }: NodeReport): boolean {
 /** Refusals that say something about the key; all others are about the node. */
 export const ABOUT_THE_KEY: ReadonlySet<string> = new Set(["held", "stale", "missing"]);
 
-/** User input in a message: short, on one line, whatever it was. */
+/** User input in a message: short, on one line, whatever it was, and without the credentials of a URL. */
 export function shown(value: unknown): string {
-  const text = typeof value === "string" ? JSON.stringify(value) : printed(value);
+  const text = typeof value === "string" ? JSON.stringify(withoutCredentials(value)) : printed(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function withoutCredentials(text: string): string {
+  return text.replaceAll(/:\/\/.*@/gs, "://***@");
 }
 
 function printed(value: unknown): string {

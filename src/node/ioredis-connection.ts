@@ -8,7 +8,6 @@ import type { Socket } from "node:net";
 import { Command, Redis, type RedisOptions } from "ioredis";
 
 import type { Clock, Timer } from "../clock/clock.ts";
-import { ConfigError } from "../errors.ts";
 import {
   type Connection,
   ConnectionEndedError,
@@ -257,15 +256,7 @@ function createClient(input: IoredisInput, connectTimeout: number): { redis: Red
   const ours = profile(connectTimeout);
   const keyPrefix = prefixOf(input);
   if (typeof input === "string") return { redis: new Redis({ ...optionsIn(input), ...ours }), keyPrefix };
-  if (isClient(input)) {
-    if ("isCluster" in input && input.isCluster === true) {
-      throw new ConfigError(
-        "nodes: a Redis Cluster client is not a node. A cluster spreads keys over servers that fail over to replicas, so its " +
-          "nodes are neither independent nor one; give standalone servers (or one master behind Sentinel) instead",
-      );
-    }
-    return { redis: input.duplicate(ours) as Redis, keyPrefix };
-  }
+  if (isClient(input)) return { redis: input.duplicate(ours) as Redis, keyPrefix };
   return { redis: new Redis({ ...input, ...ours }), keyPrefix };
 }
 

@@ -27,6 +27,7 @@ const SURFACE: Readonly<Record<string, { readonly file: string; readonly names: 
     file: "chaos/index",
     names: ["SCENARIOS", "chaosCommand", "drawScenario", "renderReport", "renderTable", "runScenarios"],
   },
+  "./iovalkey": { file: "iovalkey/index", names: ["iovalkey"] },
   "./node-redis": { file: "node-redis/index", names: ["nodeRedis"] },
   "./opentelemetry": { file: "observe/opentelemetry", names: ["openTelemetryObserver"] },
   "./prometheus": { file: "observe/prometheus", names: ["prometheusObserver"] },
@@ -40,6 +41,7 @@ const SURFACE: Readonly<Record<string, { readonly file: string; readonly names: 
 const ENTRIES: Readonly<Record<string, () => Promise<object>>> = {
   index: () => import("../../src/index.ts"),
   "chaos/index": () => import("../../src/chaos/index.ts"),
+  "iovalkey/index": () => import("../../src/iovalkey/index.ts"),
   "node-redis/index": () => import("../../src/node-redis/index.ts"),
   "observe/opentelemetry": () => import("../../src/observe/opentelemetry.ts"),
   "observe/prometheus": () => import("../../src/observe/prometheus.ts"),
