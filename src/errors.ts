@@ -122,11 +122,12 @@ export class QuorumUnreachableError extends AggregateError {
   /** How many nodes must vote for it. */
   readonly quorum: number;
 
-  constructor(what: string, quorum: number, nodes: readonly NodeReport[]) {
+  constructor(what: string, quorum: number, nodes: readonly NodeReport[], options?: ErrorOptions) {
     const able = ableToVote(nodes);
     super(
       nodes.filter((node) => !canVote(node)).map((node) => new Error(`${node.node}: ${node.detail}`)),
       `${what}: ${quorum} of ${nodes.length} nodes must vote and ${able} can:${listed(nodes)}`,
+      options,
     );
     this.nodes = nodes;
     this.quorum = quorum;

@@ -16,6 +16,7 @@ export type {
   LockerOptions,
   MemoryOptions,
   QuorumOptions,
+  ReadyOptions,
   ShardedOptions,
   SingleOptions,
 } from "./options/options.ts";

@@ -46,9 +46,8 @@ export function iovalkey(client: IovalkeyClient): ClientAdapter {
         ...OVERRIDES,
         connectTimeout: connectTimeoutMs,
       }) as IovalkeySession;
-      let failure = "the connection ended";
-      session.on("error", (error) => (failure = error.message));
-      session.on("end", () => ended(failure));
+      session.on("error", (error) => ended(error.message));
+      session.on("end", () => ended("the connection ended"));
       signal.addEventListener("abort", () => end(session), { once: true });
       await session.connect();
       return {

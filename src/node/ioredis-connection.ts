@@ -38,6 +38,8 @@ export class IoredisConnection implements Connection {
   readonly #silence: SilenceWatch;
   #readyWatch: Timer | undefined;
   #lastError = "not connected yet";
+  /** What comes of this dial any more follows from its reset. */
+  #isReset = false;
   #closed = false;
 
   constructor(input: IoredisInput, times: ConnectionTimes, clock: Clock, events: ConnectionEvents) {
@@ -103,6 +105,7 @@ export class IoredisConnection implements Connection {
   /** Ends it with a reset: a close would leave unsent requests to the kernel, which delivers them when a partition heals. */
   #reset(reason: string): void {
     this.#lastError = reason;
+    this.#isReset = true;
     const stream = socketOf(this.#redis);
     try {
       stream?.resetAndDestroy();
@@ -132,13 +135,24 @@ export class IoredisConnection implements Connection {
 
   #listen(events: ConnectionEvents): void {
     const redis = this.#redis;
-    redis.on("error", (error: Error) => (this.#lastError = error.message));
-    redis.on("connect", () => this.#expectReady());
+    redis.on("error", (error: Error) => {
+      if (this.#isReset) return;
+      this.#lastError = error.message;
+      // Before it is ready, ioredis goes on over some (then SELECT has failed, and it is another database), and waits for the other side over others.
+      if (redis.status === "connect") this.#reset(error.message);
+    });
+    redis.on("connect", () => {
+      this.#isReset = false;
+      this.#expectReady();
+    });
     redis.on("ready", () => {
+      // What kept it from being ready is no reason any more when it ends without one.
+      this.#lastError = "the connection was closed";
       this.#stopWatching();
       events.up();
     });
     redis.on("close", () => {
+      this.#isReset = false;
       this.#stopWatching();
       if (!this.#closed) events.down(this.#lastError);
     });
