@@ -111,7 +111,7 @@ export type Refusal =
 export interface Faulted {
   readonly kind: "faulted";
   /** Only an operator can mend it: no wait will. */
-  readonly isLasting?: boolean;
+  readonly isLasting?: true;
   readonly reason: "timeout" | "unreachable" | "excluded" | "not-admitted" | "backlog" | "replicas" | "error";
   readonly detail: string;
   /** False only if the request certainly never left: nothing can have happened on the node, now or later. */

@@ -360,7 +360,7 @@ export class RedisNode implements LockNode {
     const isExcluded = acquaintance.kind === "excluded";
     const detail = "detail" in acquaintance ? acquaintance.detail : "still being introduced";
     const reason = isExcluded ? "excluded" : "not-admitted";
-    return { kind: "faulted", reason, detail, sent: false, isLasting: this.isLastinglyOut };
+    return { kind: "faulted", reason, detail, sent: false, ...lasting(this.isLastinglyOut) };
   }
 
   /** N2 by this client's clock, while the script judges by the node's; and G7 for a client that did not look after the node itself. */
@@ -388,7 +388,7 @@ export class RedisNode implements LockNode {
       reason: "unreachable",
       detail: `not connected: ${withRemedy(lastError)}`,
       sent: false,
-      isLasting: remedyFor(lastError) !== undefined,
+      ...lasting(remedyFor(lastError) !== undefined),
     };
   }
 
@@ -426,7 +426,11 @@ function faultOf(error: unknown): Faulted {
     return { kind: "faulted", reason: "unreachable", detail: error.message, sent: true };
   const detail = messageOf(error);
   const isLasting = remedyFor(detail) !== undefined;
-  return { kind: "faulted", reason: "error", detail: withRemedy(detail), sent: true, isLasting };
+  return { kind: "faulted", reason: "error", detail: withRemedy(detail), sent: true, ...lasting(isLasting) };
+}
+
+function lasting(isLasting: boolean): Pick<Faulted, "isLasting"> {
+  return isLasting ? { isLasting } : {};
 }
 
 function oddReply(answer: unknown): Faulted {

@@ -214,7 +214,8 @@ describe("reached by other clients", () => {
     "%s: %s",
     async (name, kind) => {
       const [make, said] = WRONG[kind] ?? [];
-      const node = CLIENTS[name]?.(String(await make?.()));
+      const url = await make?.();
+      const node = typeof url === "string" ? CLIENTS[name]?.(url) : undefined;
       const error = await failure(
         locker(node === undefined ? [] : [node]).acquire("k", { waitMs: Infinity }),
       );
