@@ -29,14 +29,15 @@ const REMEDIES: readonly (readonly [sign: RegExp, remedy: string])[] = [
     /\bERR unknown command\b/,
     "a command this library needs is missing there, or was renamed: docs/operations.md lists all",
   ],
-  [
-    /\b(CROSSSLOT|MOVED|CLUSTERDOWN)\b|cluster mode/,
-    "give standalone servers: the keys of one lock are on several nodes of a cluster",
-  ],
+  [/\b(CROSSSLOT|MOVED|CLUSTERDOWN)\b/, "this server runs in cluster mode: give standalone servers"],
 ];
+
+/** Of dials that another one may follow with more luck; they name the host, which may be called anything. */
+const OF_A_DIAL = /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/;
 
 /** What must be done about it, or undefined where it may pass by itself. */
 export function remedyFor(detail: string): string | undefined {
+  if (OF_A_DIAL.test(detail)) return undefined;
   return REMEDIES.find(([sign]) => sign.test(detail))?.[1];
 }
 
