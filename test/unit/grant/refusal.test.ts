@@ -34,7 +34,7 @@ test.each<[string, boolean]>([
   ["LLfff", false],
   ["LL---", false],
 ])("%s: %s", (row, isLasting) => {
-  const votes = [...row].map((voice) => VOTES[voice]);
+  const votes = row.split("").map((voice) => VOTES[voice]);
   const ballot = { won: false, votes, asked: votes.map(() => true), complete: () => Promise.resolve() };
   expect(classify(ballot, quorumOf(votes.length), 50).isLasting).toBe(isLasting);
 });
