@@ -261,18 +261,18 @@ function checkNodes(mode: "quorum" | "single", option: string, nodes: unknown): 
     );
   }
   // By index: what is missing in between is wrong, too.
-  for (let index = 0; index < nodes.length; index++) checkNode(`${option}[${index}]`, nodes[index]);
+  for (let index = 0; index < nodes.length; index++) checkNode(option, index, nodes[index]);
   return nodes as NodeInput[];
 }
 
-function checkNode(option: string, node: unknown): void {
+function checkNode(option: string, index: number, node: unknown): void {
   const fault = faultOfNode(node);
   if (fault !== undefined)
     throw new ConfigError(
-      `${option} must be a URL like redis://host:6379, ioredis options with a host, or a client or adapter, got ${fault}`,
+      `${option} must be URLs like redis://host:6379, ioredis options with a host, clients or adapters; ${option}[${index}]: ${fault}`,
     );
   if (typeof node === "object" && node !== null && "keyPrefix" in node)
-    text(`${option}: keyPrefix`, node.keyPrefix, "");
+    text(`${option}[${index}]: keyPrefix`, node.keyPrefix, "");
 }
 
 function checkNodeTimeout(value: unknown, ttlMs: number): number {

@@ -26,8 +26,8 @@ function said(node: unknown): string {
     return "accepted";
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    expect(error.message).toMatch(/^nodes\[0\] must be a URL like redis:\/\/host:6379, .*, got /);
-    return error.message.replace(/^.*?, got /s, "");
+    expect(error.message).toMatch(/^nodes must be URLs like redis:\/\/host:6379, .*; nodes\[0\]: /);
+    return error.message.replace(/^.*?; nodes\[0\]: /s, "");
   }
 }
 
@@ -205,18 +205,14 @@ test.each<[string, () => unknown]>([
 
 test("the second of three is named by its index, and so are those of a shard and of the environment", () => {
   const nodes = ["redis://a:1", "redis://:secret@:1", "redis://c:1"];
-  expect(() => createLocker({ mode: "quorum", nodes })).toThrow(
-    /^nodes\[1\] must be .*"redis:\/\/\*\*\*@:1"/,
-  );
+  expect(() => createLocker({ mode: "quorum", nodes })).toThrow(/nodes\[1\]: "redis:\/\/\*\*\*@:1"/);
   expect(() => createLocker({ mode: "quorum", shards: { east: nodes } })).toThrow(
-    /^shards\.east\[1\] must be /,
+    /^shards\.east must be .*; shards\.east\[1\]: /,
   );
   const env = { HOLDFAST_MODE: "quorum", HOLDFAST_NODES: nodes.join() };
-  expect(() => loadConfig({ env })).toThrow(/^nodes\[1\] must be /);
+  expect(() => loadConfig({ env })).toThrow(/; nodes\[1\]: /);
   const withHole = Object.assign(Array<string>(3), { 0: URL_, 2: URL_ });
-  expect(() => createLocker({ mode: "quorum", nodes: withHole })).toThrow(
-    /^nodes\[1\] must be .*got undefined/,
-  );
+  expect(() => createLocker({ mode: "quorum", nodes: withHole })).toThrow(/nodes\[1\]: undefined$/);
 });
 
 test("a URL where an array belongs does not show its password", () => {
