@@ -15,6 +15,7 @@ const ENTRIES = /** @type {const} */ ([
   ["holdfast", "index"],
   ["holdfast/redlock", "redlock/index"],
   ["holdfast/node-redis", "node-redis/index"],
+  ["holdfast/iovalkey", "iovalkey/index"],
   ["holdfast/prometheus", "observe/prometheus"],
   ["holdfast/opentelemetry", "observe/opentelemetry"],
   ["holdfast/sim", "sim/index"],

@@ -39,7 +39,7 @@ const layers = [
     ],
     neighbours: true,
   },
-  /* 5 */ { rooms: ["index.ts", "sim/", "redlock/", "node-redis/", "observe/"] },
+  /* 5 */ { rooms: ["index.ts", "sim/", "redlock/", "node-redis/", "iovalkey/", "observe/"] },
   /* 6 */ { rooms: ["chaos/"] },
   /* 7 */ { rooms: ["cli/"] },
 ];

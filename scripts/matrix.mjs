@@ -1,5 +1,5 @@
 // `npm run matrix`: the tests on several versions of Node, ioredis and the server, and a table of what passed: the unit tests on every Node,
-// the contract suite on every combination. A version of Node comes from the npm registry (`npx node@22`); a server is run where its binary is
+// the contract suite on every combination, and the tests of other client libraries (node-redis 5 and 6, iovalkey) on every Node and server. A version of Node comes from the npm registry (`npx node@22`); a server is run where its binary is
 // at hand. Nothing is installed for good.
 //
 //   --node 20,22,24     --ioredis 5,6     --server redis-server,valkey-server (names on PATH, or paths)
@@ -40,6 +40,16 @@ function main() {
             : outcomeOf(node, values.all ? [] : ["contract"], env);
         outcomes.push(print([node, ioredis, version ?? name, values.all ? "all" : "contract", outcome]));
       }
+    // Nodes that are reached by the other client libraries, all versions of them in one run.
+    for (const { name, version } of values.all ? [] : servers) {
+      const outcome =
+        version === undefined
+          ? "not run: no such server here"
+          : outcomeOf(node, ["integration"], { HOLDFAST_REDIS_SERVER: pathOf(name) }, [
+              "test/integration/clients.test.ts",
+            ]);
+      outcomes.push(print([node, "none", version ?? name, "clients", outcome]));
+    }
   }
   if (outcomes.some((outcome) => outcome.startsWith("FAILED"))) process.exitCode = 1;
   if (outcomes.every((outcome) => outcome.startsWith("not run"))) process.exitCode = 1;
@@ -58,12 +68,14 @@ function print(cells) {
  * @param {string} node
  * @param {string[]} projects
  * @param {Record<string, string>} env
+ * @param {string[]} files all of them where none is named
  */
-function outcomeOf(node, projects, env) {
+function outcomeOf(node, projects, env, files = []) {
   const vitest = [
     "node_modules/vitest/vitest.mjs",
     "run",
     ...projects.flatMap((project) => ["--project", project]),
+    ...files,
   ];
   const isOwn = process.versions.node.split(".")[0] === node;
   const [command, args] = isOwn ? [process.execPath, vitest] : ["npx", ["--yes", `node@${node}`, ...vitest]];

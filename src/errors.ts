@@ -28,10 +28,47 @@ export type HoldfastErrorCode =
   | "LEASE_LOST"
   | "CONFIG_INVALID"
   | "OPTION_RANGE"
-  | "LOCKER_CLOSED";
+  | "LOCKER_CLOSED"
+  /** Of `holdfast/redlock`: an `ExecutionError`. */
+  | "EXECUTION_FAILED"
+  /** Of `holdfast/redlock`: a `ResourceLockedError`. */
+  | "RESOURCE_LOCKED";
+
+/** The registry of symbols is one for all realms and all copies of this package in a process, which their classes are not. */
+const MARK = Symbol.for("holdfast.error");
+
+/**
+ * What every error of this library is, by `instanceof`: those of another copy of the package, of another version and of another realm too,
+ * and those that are a `RangeError` or an `AggregateError` besides. Made by this library only.
+ */
+export abstract class HoldfastError extends Error {
+  /** Stable word for programs. */
+  abstract readonly code: HoldfastErrorCode;
+
+  /** @internal The classes below it are told apart as usual. */
+  static override [Symbol.hasInstance](this: unknown, value: unknown): boolean {
+    return this === HoldfastError
+      ? isHoldfastError(value)
+      : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+}
+
+/** Whether this library made the error, in whatever copy, version or realm; `code` then says which one it is. */
+export function isHoldfastError(
+  error: unknown,
+): error is
+  | AcquireTimeoutError
+  | QueueFullError
+  | QuorumUnreachableError
+  | LeaseLostError
+  | ConfigError
+  | OptionRangeError
+  | LockerClosedError {
+  return typeof error === "object" && error !== null && MARK in error;
+}
 
 /** The key stayed held by others (or split between contenders) until `waitMs` was over. */
-export class AcquireTimeoutError extends Error {
+export class AcquireTimeoutError extends HoldfastError {
   override readonly name: string = "AcquireTimeoutError";
   readonly code = "ACQUIRE_TIMEOUT" as const;
   readonly keys: readonly string[];
@@ -68,7 +105,7 @@ export class AcquireTimeoutError extends Error {
 }
 
 /** As many calls of this locker wait for their turn as `queueLengthMax` allows. */
-export class QueueFullError extends Error {
+export class QueueFullError extends HoldfastError {
   override readonly name: string = "QueueFullError";
   readonly code = "QUEUE_FULL" as const;
 
@@ -85,11 +122,12 @@ export class QuorumUnreachableError extends AggregateError {
   /** How many nodes must vote for it. */
   readonly quorum: number;
 
-  constructor(what: string, quorum: number, nodes: readonly NodeReport[]) {
+  constructor(what: string, quorum: number, nodes: readonly NodeReport[], options?: ErrorOptions) {
     const able = ableToVote(nodes);
     super(
       nodes.filter((node) => !canVote(node)).map((node) => new Error(`${node.node}: ${node.detail}`)),
       `${what}: ${quorum} of ${nodes.length} nodes must vote and ${able} can:${listed(nodes)}`,
+      options,
     );
     this.nodes = nodes;
     this.quorum = quorum;
@@ -109,7 +147,7 @@ export type LossCause =
   | "released";
 
 /** The lease is no longer ours, or is about to end and cannot be kept. Also the reason of `lease.signal`. */
-export class LeaseLostError extends Error {
+export class LeaseLostError extends HoldfastError {
   override readonly name: string = "LeaseLostError";
   readonly code = "LEASE_LOST" as const;
   readonly keys: readonly string[];
@@ -144,7 +182,7 @@ const LOSSES: Record<LossCause, string> = {
 };
 
 /** The configuration cannot be right, whatever happens later: the wrong kind of value, one server under two addresses, a Cluster client. */
-export class ConfigError extends Error {
+export class ConfigError extends HoldfastError {
   override readonly name: string = "ConfigError";
   readonly code = "CONFIG_INVALID" as const;
 }
@@ -162,7 +200,7 @@ export class OptionRangeError extends RangeError {
 }
 
 /** The locker was closed before or while this was asked of it. */
-export class LockerClosedError extends Error {
+export class LockerClosedError extends HoldfastError {
   override readonly name: string = "LockerClosedError";
   readonly code = "LOCKER_CLOSED" as const;
 
@@ -170,6 +208,10 @@ export class LockerClosedError extends Error {
     super("the locker is closed");
   }
 }
+
+// On the prototypes: no error shows it, and those with a base class of the language's have it too.
+for (const { prototype } of [HoldfastError, QuorumUnreachableError, OptionRangeError])
+  Object.defineProperty(prototype, MARK, { value: true });
 
 function quoted(keys: readonly string[]): string {
   return keys.map((key) => JSON.stringify(key)).join(", ");
@@ -202,10 +244,14 @@ function canVote({ verdict, reason }: NodeReport): boolean {
 /** Refusals that say something about the key; all others are about the node. */
 export const ABOUT_THE_KEY: ReadonlySet<string> = new Set(["held", "stale", "missing"]);
 
-/** User input in a message: short, on one line, whatever it was. */
+/** User input in a message: short, on one line, whatever it was, and without the credentials of a URL. */
 export function shown(value: unknown): string {
-  const text = typeof value === "string" ? JSON.stringify(value) : printed(value);
+  const text = typeof value === "string" ? JSON.stringify(withoutCredentials(value)) : printed(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function withoutCredentials(text: string): string {
+  return text.replaceAll(/:\/\/.*@/gs, "://***@");
 }
 
 function printed(value: unknown): string {

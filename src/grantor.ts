@@ -73,6 +73,8 @@ export interface Denial {
   readonly heldKeys: readonly string[];
   /** After this many ms so many nodes' locks will have expired that a quorum can be free; undefined where that is not known. */
   readonly freeInMs: number | undefined;
+  /** So many nodes cannot vote until an operator has mended something that no wait will bring a quorum. */
+  readonly isLasting: boolean;
   /** A node's typical answering time in this attempt, at most `nodeTimeoutMs`. */
   readonly roundTripMs: number;
   /** How many wait for it longer, for all that is known; undefined where nobody would be told of its release. */

@@ -16,6 +16,7 @@ export type {
   LockerOptions,
   MemoryOptions,
   QuorumOptions,
+  ReadyOptions,
   ShardedOptions,
   SingleOptions,
 } from "./options/options.ts";
@@ -40,7 +41,9 @@ export { loadConfig, type ConfigSources } from "./options/load-config.ts";
 export {
   AcquireTimeoutError,
   ConfigError,
+  HoldfastError,
   type HoldfastErrorCode,
+  isHoldfastError,
   LeaseLostError,
   LockerClosedError,
   type LossCause,

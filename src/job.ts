@@ -1,10 +1,10 @@
 /** What a call asks for, checked: whatever is wrong with it is said here, before anything is asked of a node. */
 import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:events";
 
-import { validityMs } from "./clock/validity.ts";
+import { quarantineMs, validityMs } from "./clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "./errors.ts";
 import type { LeaseToken } from "./lease/lease.ts";
-import type { AcquireOptions } from "./options/options.ts";
+import type { AcquireOptions, ReadyOptions } from "./options/options.ts";
 import {
   checkKey,
   checkKeys,
@@ -94,6 +94,23 @@ export function checkShape(given: unknown): AcquireOptions {
   flag("reentrant", options.reentrant, false);
   checkSignal(options.signal);
   return options;
+}
+
+const READY_OPTION_NAMES: ReadonlySet<string> = new Set<keyof ReadyOptions>(["timeoutMs", "signal"]);
+
+/** How long nodes may take to be met and admitted, above the quarantine they may be in. */
+const READY_MS = 10_000;
+
+/** What is asked of `ready`, checked. By default longer than what these options themselves impose on a new fleet. */
+export function readyTerms(
+  given: unknown,
+  settings: Settings,
+): { readonly timeoutMs: number; readonly signal: AbortSignal | undefined } {
+  const { timeoutMs, signal }: ReadyOptions = namedOptions(given, READY_OPTION_NAMES);
+  checkSignal(signal);
+  const { restartGuard, quarantineTtlMs } = settings;
+  const imposedMs = restartGuard === "trust" ? 0 : quarantineMs(quarantineTtlMs, settings);
+  return { timeoutMs: number("timeoutMs", timeoutMs, READY_MS + imposedMs, 0, Infinity), signal };
 }
 
 /** Of whatever make: programs under test often have a DOM's instead of Node's. */

@@ -19,12 +19,21 @@ import {
 } from "./errors.ts";
 import { type Environment, machine } from "./environment.ts";
 import { Events } from "./events.ts";
-import { type CallKind, checkShape, checkToken, type Job, jobOf, NO_OPTIONS, nodeKeyOf } from "./job.ts";
+import {
+  type CallKind,
+  checkShape,
+  checkToken,
+  type Job,
+  jobOf,
+  NO_OPTIONS,
+  nodeKeyOf,
+  readyTerms,
+} from "./job.ts";
 import { Lease, type LeaseToken } from "./lease/lease.ts";
 import { type Locks, type NamedLock, NamedLocks, pathOf, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
-import type { AcquireOptions, InitOptions, LockerOptions } from "./options/options.ts";
+import type { AcquireOptions, InitOptions, LockerOptions, ReadyOptions } from "./options/options.ts";
 import { checkKey, flag, namedOptions, resolveOptions, type Settings } from "./options/settings.ts";
 import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
 import { Reentry } from "./reentry.ts";
@@ -236,11 +245,15 @@ export class Locker implements AsyncDisposable, Locks {
     return states.flat();
   }
 
-  /** Settles when a quorum of nodes may vote, on every shard, quarantines included. Waits without limit; give a signal to limit it. */
-  async ready(options: Pick<AcquireOptions, "signal"> = NO_OPTIONS): Promise<void> {
-    const { signal } = checkShape(options);
+  /**
+   * Settles when a quorum of nodes may vote, on every shard, quarantines included. Rejects with `QuorumUnreachableError`, which says what is
+   * known of each node, after `timeoutMs`; and at once where so many nodes wait for an operator (a wrong password, a server in cluster
+   * mode) that no time will bring a quorum.
+   */
+  async ready(options: ReadyOptions = {}): Promise<void> {
+    const { timeoutMs, signal } = readyTerms(options, this.#settings);
     this.#refuseClosed();
-    await Promise.all([...this.#shards.values()].map(({ fleet }) => fleet.ready(signal)));
+    await Promise.all([...this.#shards.values()].map((shard) => shard.ready(timeoutMs, signal)));
     this.#refuseClosed();
   }
 

@@ -13,9 +13,11 @@ import {
   QuorumUnreachableError,
 } from "./errors.ts";
 import type { Events } from "./events.ts";
+import { reportsOfStates } from "./grant/report.ts";
 import type { Denial } from "./grantor.ts";
 import type { Job } from "./job.ts";
 import type { Lease } from "./lease/lease.ts";
+import type { FleetNodeState } from "./node/lock-node.ts";
 
 /** Somebody before one in the line of a process: what became of it says what keeps those behind. */
 interface Predecessor {
@@ -59,6 +61,30 @@ export class Refusals {
     const attempts = denied.kind === "denied" ? denied.attempts : 0;
     this.tell(job, error.code, attempts, began, "nodes" in error ? error.nodes : []);
     return error;
+  }
+
+  /**
+   * The error of a `ready` that came to nothing; `timeoutMs` where its time is over. A reason that the signal's owner gave is theirs to recognise; a
+   * mere time limit says nothing of the nodes, and this says it.
+   */
+  notReady(
+    states: readonly FleetNodeState[],
+    timeoutMs: number | undefined,
+    signal: AbortSignal | undefined,
+  ): unknown {
+    const reason: unknown = signal?.reason;
+    if (signal?.aborted === true && !isTimeLimit(reason)) return reason;
+    const { quorum } = this.#context;
+    const reports = reportsOfStates(states);
+    if (signal?.aborted === true)
+      return new QuorumUnreachableError("the locker was not ready in its signal's time", quorum, reports, {
+        cause: reason,
+      });
+    const what =
+      timeoutMs === undefined
+        ? "the locker cannot become ready, and waiting will not help"
+        : `the locker was not ready within ${timeoutMs} ms`;
+    return new QuorumUnreachableError(what, quorum, reports);
   }
 
   tell({ keys }: Job, code: string, attempts: number, began: Instant, nodes: readonly NodeReport[]): void {
@@ -108,7 +134,15 @@ export class Refusals {
     if (isOthers(denial) && ableToVote(reports) >= quorum)
       return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead);
     const names = keys.map((key) => JSON.stringify(key)).join(", ");
-    const what = denial.why === "slow" ? "was granted too late to be of use" : "could not be acquired";
+    const what =
+      denial.why === "slow"
+        ? "was granted too late to be of use"
+        : `could not be acquired${denial.isLasting ? ", and waiting will not help" : ""}`;
     return new QuorumUnreachableError(`${names} ${what}`, quorum, reports);
   }
+}
+
+/** `AbortSignal.timeout`, of whatever realm. */
+function isTimeLimit(reason: unknown): boolean {
+  return typeof reason === "object" && reason !== null && "name" in reason && reason.name === "TimeoutError";
 }

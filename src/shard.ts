@@ -74,6 +74,15 @@ export class Shard {
     this.#isOpen = this.fleet.state().every(({ state }) => state !== "connecting");
   }
 
+  /** Waits until a quorum of its nodes may vote, for so long, or until the signal aborts. */
+  async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const { clock } = this.#context;
+    const deadline = clock.now() + timeoutMs;
+    if (await this.fleet.ready(deadline, signal)) return;
+    const isOver = clock.now() >= deadline;
+    throw this.refusals.notReady(this.fleet.state(), isOver ? timeoutMs : undefined, signal);
+  }
+
   inspect(key: string, nodeKey: string): Promise<Inspection> {
     const { clock, settings } = this.#context;
     return inspectAll(key, nodeKey, this.fleet, this.#electorate.quorum, settings.nodeTimeoutMs, clock);

@@ -10,12 +10,13 @@ export function classify(
   ballot: Ballot,
   quorum: number,
   nodeTimeoutMs: number,
-): Pick<Denial, "why" | "freeInMs" | "roundTripMs" | "ahead"> {
+): Pick<Denial, "why" | "isLasting" | "freeInMs" | "roundTripMs" | "ahead"> {
   const latencies = ballot.votes.flatMap((vote) =>
     vote === undefined || vote.kind === "faulted" || vote.tookMs === undefined ? [] : [vote.tookMs],
   );
   return {
     why: reasonOf(ballot, quorum),
+    isLasting: ballot.votes.filter(isLasting).length > ballot.votes.length - quorum,
     freeInMs: freeInMs(ballot, quorum),
     roundTripMs: Math.min(medianOf(latencies) ?? 1, nodeTimeoutMs),
     ahead: placeInLine(ballot),
@@ -55,6 +56,10 @@ function placeInLine({ votes }: Ballot): number | undefined {
 /** `<owner>#<unique>` */
 function isOurs(holder: string): boolean {
   return holder.includes("#");
+}
+
+function isLasting(vote: Vote | undefined): boolean {
+  return vote?.kind === "faulted" && vote.isLasting === true;
 }
 
 function asksForMore(vote: Vote | undefined): boolean {

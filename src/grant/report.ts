@@ -1,12 +1,44 @@
 /** Votes in words: what each node said, for errors and events (rule numbers stay out of it; people read this at night). */
 import type { NodeReport } from "../errors.ts";
 import type { Ballot } from "../electorate.ts";
-import type { LockNode, Refused, Vote } from "../node/lock-node.ts";
+import type { FleetNodeState, LockNode, Refused, Vote } from "../node/lock-node.ts";
 
 export function reportsOf(nodes: readonly LockNode[], ballot: Ballot, keys: readonly string[]): NodeReport[] {
   return nodes.map((node, index) =>
     reportOf(node.name, ballot.votes[index], ballot.asked[index] === true, keys),
   );
+}
+
+/** The same of nodes that were not asked for a vote, by what is known of them. */
+export function reportsOfStates(states: readonly FleetNodeState[]): NodeReport[] {
+  return states.map(({ node, state, detail }) => ({
+    node,
+    verdict: state === "admitted" ? "unanswered" : "faulted",
+    latencyMs: undefined,
+    ...standing(state, detail),
+  }));
+}
+
+function standing(
+  state: FleetNodeState["state"],
+  detail: string,
+): { readonly reason: string; readonly detail: string } {
+  switch (state) {
+    case "admitted":
+    case "excluded":
+      return { reason: state, detail };
+    case "quarantined":
+      return {
+        reason: state,
+        detail: `in quarantine: ${detail}, when all it may have forgotten has expired`,
+      };
+    case "unadmitted":
+      return { reason: "not-admitted", detail };
+    case "unreachable":
+      return { reason: state, detail: `not connected: ${detail}` };
+    case "connecting":
+      return { reason: "unreachable", detail: "not connected yet" };
+  }
 }
 
 function reportOf(node: string, vote: Vote | undefined, asked: boolean, keys: readonly string[]): NodeReport {

@@ -1,8 +1,10 @@
 /**
- * `holdfast/node-redis`: nodes that are reached by node-redis (the package `redis`, 5 or later). A client is duplicated, never used or
+ * `holdfast/node-redis`: nodes that are reached by node-redis (the package `redis`, 5 or 6). A client is duplicated, never used or
  * changed: its duplicates queue nothing, and connect again only when they are told to.
  */
+import { ConfigError } from "../errors.ts";
 import type { ClientAdapter, ClientSession } from "../node/connection.ts";
+import { foreignKind, isNodeRedisClient, kindOf } from "../options/node-input.ts";
 
 /** A client of node-redis, as far as this adapter needs it. */
 export interface NodeRedisClient {
@@ -14,6 +16,7 @@ interface NodeRedisOptions {
   readonly url?: string | undefined;
   readonly database?: number | undefined;
   readonly socket?: object | undefined;
+  readonly keyPrefix?: string | Buffer | undefined;
 }
 
 interface NodeRedisSession {
@@ -24,18 +27,18 @@ interface NodeRedisSession {
   destroy(): void;
 }
 
-/** A node for `createLocker`, from a client of node-redis. */
+/**
+ * A node for `createLocker`, from a client of node-redis 5 or 6, connected or not. Throws `ConfigError` for anything else: a pool, a
+ * cluster, a Sentinel client, options.
+ */
 export function nodeRedis(client: NodeRedisClient): ClientAdapter {
+  checkClient(client);
+  const options = client.options ?? {};
   return {
-    name: addressOf(client.options ?? {}),
+    name: addressOf(options),
+    keyPrefix: options.keyPrefix?.toString(),
     open: async ({ ended, signal, connectTimeoutMs }): Promise<ClientSession> => {
-      const session = client.duplicate({
-        disableOfflineQueue: true,
-        pingInterval: undefined,
-        commandsQueueMaxLength: undefined,
-        RESP: 2,
-        socket: { ...client.options?.socket, connectTimeout: connectTimeoutMs, reconnectStrategy: false },
-      });
+      const session = client.duplicate({ ...OVERRIDES, socket: socketOf(client.options, connectTimeoutMs) });
       session.on("error", (error) => ended(error?.message ?? "the connection failed"));
       session.on("end", () => ended("the connection ended"));
       signal.addEventListener("abort", () => end(session), { once: true });
@@ -46,6 +49,33 @@ export function nodeRedis(client: NodeRedisClient): ClientAdapter {
       };
     },
   };
+}
+
+/**
+ * Whatever the user's client does: requests are never queued, and answers come as the older protocol has them. What node-redis allows
+ * with the newer one only (it is the default of node-redis 6) has to be switched off with it, or no duplicate could be made.
+ */
+const OVERRIDES: object = {
+  disableOfflineQueue: true,
+  pingInterval: undefined,
+  commandsQueueMaxLength: undefined,
+  RESP: 2,
+  maintNotifications: "disabled",
+  clientSideCache: undefined,
+  emitInvalidate: undefined,
+  commandOptions: undefined,
+};
+
+function socketOf(options: NodeRedisOptions | undefined, connectTimeout: number): object {
+  return { ...options?.socket, connectTimeout, reconnectStrategy: false };
+}
+
+function checkClient(client: unknown): void {
+  if (isNodeRedisClient(client)) return;
+  const hint = foreignKind(client)?.forNodeRedis;
+  throw new ConfigError(
+    `nodeRedis must be given a client of node-redis 5 or 6 (createClient), got ${kindOf(client)}${hint === undefined ? "" : `: ${hint}`}`,
+  );
 }
 
 /** It throws where it has ended already. */

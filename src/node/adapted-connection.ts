@@ -133,7 +133,12 @@ export class AdaptedConnection implements Connection {
   #welcome(dial: AbortSignal, session: ClientSession): void {
     this.#sent(session, ["INFO", "persistence"]).then(
       (info) => this.#greeted(dial, session, /^loading:1/m.test(String(info))),
-      (error: unknown) => this.#greeted(dial, session, messageOf(error).startsWith("LOADING")),
+      (error: unknown) => {
+        const message = messageOf(error);
+        // A server ends connections that send it scripts without a password, and says nothing of the reason then.
+        if (message.startsWith("NOAUTH") && !dial.aborted) return this.break(message);
+        this.#greeted(dial, session, message.startsWith("LOADING"));
+      },
     );
   }
 

@@ -43,8 +43,9 @@ export interface ClientSession {
 }
 
 /**
- * A node as users name it: a URL (`redis://`, `rediss://`), ioredis options, an ioredis client, of which a duplicate is used, or an adapter
- * to another client library (`nodeRedis` of `holdfast/node-redis`).
+ * A node as users name it: a URL (`redis://`, `rediss://`), ioredis options that say where the server is, an ioredis client, of which a
+ * duplicate is used, or an adapter to another client library (`nodeRedis` of `holdfast/node-redis`, `iovalkey` of `holdfast/iovalkey`).
+ * Anything else is refused with a `ConfigError` that says how to wrap it.
  */
 export type NodeInput = string | RedisOptions | RedisClient | ClientAdapter;
 

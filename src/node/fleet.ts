@@ -9,7 +9,7 @@ import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { ConnectionTimes, NodeInput } from "./connection.ts";
-import { incarnationOf, type Introduction, objection } from "./introduction.ts";
+import { incarnationOf, type Introduction, isLasting, objection } from "./introduction.ts";
 import type { Declaration, Fleet, FleetNodeState, Marker, Request } from "./lock-node.ts";
 import { MemoryWatch, outstandingTtlMs } from "./memory-watch.ts";
 import type { Admission, AdmitRequest } from "./node-state.ts";
@@ -116,17 +116,19 @@ export class RedisFleet implements Fleet {
     await this.#allDecided(this.#openedAt + LAGGARDS_MS - this.#clock.now());
   }
 
-  async ready(signal?: AbortSignal): Promise<void> {
+  async ready(deadline: Instant, signal?: AbortSignal): Promise<boolean> {
     for (;;) {
-      signal?.throwIfAborted();
       const fault = this.misconfigured();
       if (fault !== undefined) throw fault;
       const mayVote = this.state().filter(({ state }) => state === "admitted").length;
-      if (this.#closed || mayVote >= this.#terms.quorum) return this.#allDecided(LAGGARDS_MS);
-      await this.#nextChange(
-        Math.min(...this.nodes.map((node) => this.#quarantineLeftMs(node) || Infinity)),
-        signal,
-      );
+      if (this.#closed || mayVote >= this.#terms.quorum) {
+        await this.#allDecided(LAGGARDS_MS);
+        return true;
+      }
+      const leftMs = deadline - this.#clock.now();
+      if (leftMs <= 0 || signal?.aborted === true || this.#isOutOfReach()) return false;
+      const quarantines = this.nodes.map((node) => this.#quarantineLeftMs(node) || Infinity);
+      await this.#nextChange(Math.min(leftMs, ...quarantines), signal);
     }
   }
 
@@ -166,7 +168,8 @@ export class RedisFleet implements Fleet {
     // G6: a server that votes under its own name stands in for nobody.
     if (twin === undefined) this.#watchOf(node).meet(met.runId, met.askedAt);
     const detail = this.#objection(node, met, twin);
-    if (detail !== undefined) node.become({ kind: "excluded", detail, met });
+    const lasts = isLasting(met, this.#terms.allowEviction, node.wasAdmitted);
+    if (detail !== undefined) node.become({ kind: "excluded", detail, met, isLasting: lasts });
     else this.#judge(node, met);
     this.#considerAll();
   }
@@ -391,7 +394,14 @@ export class RedisFleet implements Fleet {
 
   #isOpen(): boolean {
     const admitted = this.nodes.filter(({ acquaintance }) => acquaintance.kind === "admitted").length;
-    return admitted >= this.#terms.quorum || !this.nodes.some((node) => this.#isUndecided(node));
+    const isDecided = admitted >= this.#terms.quorum || !this.nodes.some((node) => this.#isUndecided(node));
+    return isDecided || this.#isOutOfReach();
+  }
+
+  /** Whatever the other nodes do, no quorum can vote until an operator has mended something. */
+  #isOutOfReach(): boolean {
+    const { length } = this.nodes.filter((node) => node.isLastinglyOut);
+    return length > this.nodes.length - this.#terms.quorum;
   }
 
   #isUndecided(node: RedisNode): boolean {

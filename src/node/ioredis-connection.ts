@@ -8,7 +8,6 @@ import type { Socket } from "node:net";
 import { Command, Redis, type RedisOptions } from "ioredis";
 
 import type { Clock, Timer } from "../clock/clock.ts";
-import { ConfigError } from "../errors.ts";
 import {
   type Connection,
   ConnectionEndedError,
@@ -39,6 +38,8 @@ export class IoredisConnection implements Connection {
   readonly #silence: SilenceWatch;
   #readyWatch: Timer | undefined;
   #lastError = "not connected yet";
+  /** What comes of this dial any more follows from its reset. */
+  #isReset = false;
   #closed = false;
 
   constructor(input: IoredisInput, times: ConnectionTimes, clock: Clock, events: ConnectionEvents) {
@@ -104,6 +105,7 @@ export class IoredisConnection implements Connection {
   /** Ends it with a reset: a close would leave unsent requests to the kernel, which delivers them when a partition heals. */
   #reset(reason: string): void {
     this.#lastError = reason;
+    this.#isReset = true;
     const stream = socketOf(this.#redis);
     try {
       stream?.resetAndDestroy();
@@ -133,13 +135,24 @@ export class IoredisConnection implements Connection {
 
   #listen(events: ConnectionEvents): void {
     const redis = this.#redis;
-    redis.on("error", (error: Error) => (this.#lastError = error.message));
-    redis.on("connect", () => this.#expectReady());
+    redis.on("error", (error: Error) => {
+      if (this.#isReset) return;
+      this.#lastError = error.message;
+      // Before it is ready, ioredis goes on over some (then SELECT has failed, and it is another database), and waits for the other side over others.
+      if (redis.status === "connect") this.#reset(error.message);
+    });
+    redis.on("connect", () => {
+      this.#isReset = false;
+      this.#expectReady();
+    });
     redis.on("ready", () => {
+      // What kept it from being ready is no reason any more when it ends without one.
+      this.#lastError = "the connection was closed";
       this.#stopWatching();
       events.up();
     });
     redis.on("close", () => {
+      this.#isReset = false;
       this.#stopWatching();
       if (!this.#closed) events.down(this.#lastError);
     });
@@ -257,15 +270,7 @@ function createClient(input: IoredisInput, connectTimeout: number): { redis: Red
   const ours = profile(connectTimeout);
   const keyPrefix = prefixOf(input);
   if (typeof input === "string") return { redis: new Redis({ ...optionsIn(input), ...ours }), keyPrefix };
-  if (isClient(input)) {
-    if ("isCluster" in input && input.isCluster === true) {
-      throw new ConfigError(
-        "nodes: a Redis Cluster client is not a node. A cluster spreads keys over servers that fail over to replicas, so its " +
-          "nodes are neither independent nor one; give standalone servers (or one master behind Sentinel) instead",
-      );
-    }
-    return { redis: input.duplicate(ours) as Redis, keyPrefix };
-  }
+  if (isClient(input)) return { redis: input.duplicate(ours) as Redis, keyPrefix };
   return { redis: new Redis({ ...input, ...ours }), keyPrefix };
 }
 

@@ -110,6 +110,8 @@ export type Refusal =
 
 export interface Faulted {
   readonly kind: "faulted";
+  /** Only an operator can mend it: no wait will. */
+  readonly isLasting?: true;
   readonly reason: "timeout" | "unreachable" | "excluded" | "not-admitted" | "backlog" | "replicas" | "error";
   readonly detail: string;
   /** False only if the request certainly never left: nothing can have happened on the node, now or later. */
@@ -188,8 +190,11 @@ export interface Fleet {
   readonly nodes: readonly LockNode[];
   /** Settles when a quorum of nodes can be asked, or every node has had its first chance: what a first attempt waits for. */
   opened(): Promise<void>;
-  /** Settles when a quorum of nodes may vote, quarantines included. Rejects with the signal's reason, or with a ConfigError. */
-  ready(signal?: AbortSignal): Promise<void>;
+  /**
+   * True when a quorum of nodes may vote, quarantines included; false when none does by the deadline, when the signal aborts, or as soon as
+   * no wait will bring one. Rejects with a ConfigError.
+   */
+  ready(deadline: Instant, signal?: AbortSignal): Promise<boolean>;
   /** Declares that no lock is outstanding anywhere: ends all quarantines, for all clients (rule G4). Answers with the nodes that took it. */
   /** `resetsFences`: fences that lie in the future of the nodes' clocks are brought back, and later ones may be smaller than they were. */
   init(resetsFences?: boolean): Promise<readonly FleetNodeState[]>;

@@ -136,8 +136,8 @@ export class MemoryFleet implements Fleet {
     return Promise.resolve();
   }
 
-  ready(): Promise<void> {
-    return Promise.resolve();
+  ready(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   init(): Promise<readonly FleetNodeState[]> {

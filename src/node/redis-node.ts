@@ -12,6 +12,7 @@ import { FENCE_KEY_PATTERN, noticeChannel } from "./key-names.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
 import { Outbox } from "./outbox.ts";
+import { remedyFor, withRemedy } from "./remedies.ts";
 import type { Reach } from "./reach.ts";
 import {
   ADMIT_SCRIPT,
@@ -37,7 +38,12 @@ import {
 export type Acquaintance =
   | { readonly kind: "connecting" }
   | { readonly kind: "unreachable"; readonly detail: string }
-  | { readonly kind: "excluded"; readonly detail: string; readonly met: Introduction | undefined }
+  | {
+      readonly kind: "excluded";
+      readonly detail: string;
+      readonly met: Introduction | undefined;
+      readonly isLasting?: boolean;
+    }
   | { readonly kind: "unadmitted"; readonly detail: string; readonly met: Introduction }
   | Admitted;
 
@@ -92,6 +98,7 @@ export class RedisNode implements LockNode {
   readonly #outbox: Outbox;
   readonly #debts: Debts;
   #acquaintance: Acquaintance = { kind: "connecting" };
+  #wasAdmitted = false;
   /** With the incarnation that was admitted; an empty one is no node's. */
   #callHead: Wire;
   /** Before and after that nothing is asked that needs a vote; undefined where there is nothing to mind any more. */
@@ -137,6 +144,18 @@ export class RedisNode implements LockNode {
 
   get identity(): string | undefined {
     return this.#acquaintance.kind === "admitted" ? this.#acquaintance.met.runId : undefined;
+  }
+
+  /** It was admitted before, so its address was right once. */
+  get wasAdmitted(): boolean {
+    return this.#wasAdmitted;
+  }
+
+  /** It cannot vote until an operator has mended something. */
+  get isLastinglyOut(): boolean {
+    const { acquaintance } = this;
+    if (acquaintance.kind === "excluded" && acquaintance.isLasting === true) return true;
+    return "detail" in acquaintance && remedyFor(acquaintance.detail) !== undefined;
   }
 
   get isHealthy(): boolean {
@@ -211,7 +230,9 @@ export class RedisNode implements LockNode {
   }
 
   become(acquaintance: Acquaintance): void {
-    this.#acquaintance = acquaintance;
+    this.#acquaintance =
+      "detail" in acquaintance ? { ...acquaintance, detail: withRemedy(acquaintance.detail) } : acquaintance;
+    this.#wasAdmitted ||= acquaintance.kind === "admitted";
     const isAdmitted = acquaintance.kind === "admitted";
     const incarnation = isAdmitted ? acquaintance.marker.incarnation : "";
     const silenceMs = isAdmitted ? acquaintance.silenceMs : 0;
@@ -338,7 +359,8 @@ export class RedisNode implements LockNode {
       return this.#votesFrom === undefined ? undefined : this.#refusalOf(acquaintance);
     const isExcluded = acquaintance.kind === "excluded";
     const detail = "detail" in acquaintance ? acquaintance.detail : "still being introduced";
-    return { kind: "faulted", reason: isExcluded ? "excluded" : "not-admitted", detail, sent: false };
+    const reason = isExcluded ? "excluded" : "not-admitted";
+    return { kind: "faulted", reason, detail, sent: false, ...lasting(this.isLastinglyOut) };
   }
 
   /** N2 by this client's clock, while the script judges by the node's; and G7 for a client that did not look after the node itself. */
@@ -360,11 +382,13 @@ export class RedisNode implements LockNode {
   }
 
   #unreachable(): Faulted {
+    const { lastError } = this.#connection;
     return {
       kind: "faulted",
       reason: "unreachable",
-      detail: `not connected: ${this.#connection.lastError}`,
+      detail: `not connected: ${withRemedy(lastError)}`,
       sent: false,
+      ...lasting(remedyFor(lastError) !== undefined),
     };
   }
 
@@ -400,7 +424,13 @@ function showsOtherMemory(vote: Vote): boolean {
 function faultOf(error: unknown): Faulted {
   if (error instanceof ConnectionEndedError)
     return { kind: "faulted", reason: "unreachable", detail: error.message, sent: true };
-  return { kind: "faulted", reason: "error", detail: messageOf(error), sent: true };
+  const detail = messageOf(error);
+  const isLasting = remedyFor(detail) !== undefined;
+  return { kind: "faulted", reason: "error", detail: withRemedy(detail), sent: true, ...lasting(isLasting) };
+}
+
+function lasting(isLasting: boolean): Pick<Faulted, "isLasting"> {
+  return isLasting ? { isLasting } : {};
 }
 
 function oddReply(answer: unknown): Faulted {

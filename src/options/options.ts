@@ -114,6 +114,17 @@ export interface MemoryOptions extends CommonOptions {
 
 export type LockerOptions = QuorumOptions | SingleOptions | ShardedOptions | MemoryOptions;
 
+/** Options of `ready`. */
+export interface ReadyOptions {
+  /**
+   * How long to wait, in ms; `Infinity` for no limit. At least 0; default 10 000 more than the quarantine of new nodes with these options: about
+   * 20 000 with the defaults, 10 000 where the restart guard is `trust`.
+   */
+  readonly timeoutMs?: number | undefined;
+  /** Gives up with the signal's reason; with the state of every node where the reason is a time limit (`AbortSignal.timeout`). */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Options of one acquire. Times are in milliseconds; what is left out comes from the locker. */
 export interface AcquireOptions {
   /** 500 … the locker's `maxTtlMs`. */

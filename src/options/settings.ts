@@ -12,7 +12,9 @@ import type { NodeInput } from "../node/connection.ts";
 import { isReserved, LOCK_NAME_RULE } from "../node/key-names.ts";
 import { keyPrefixOf } from "../node/reach.ts";
 import { type RetryFunction, retrying } from "../wait/retry.ts";
+import { faultOfNode } from "./node-input.ts";
 import type { LockerOptions } from "./options.ts";
+import { didYouMean } from "./suggestion.ts";
 
 /** Nodes that decide together, and on nothing with those of other shards. */
 export interface ShardSettings {
@@ -207,7 +209,9 @@ export function namedOptions(options: unknown, known: ReadonlySet<string>): Reco
     throw new ConfigError(`options must be an object, got ${shown(options)}`);
   for (const name in options)
     if (!known.has(name))
-      throw new ConfigError(`unknown option ${shown(name)}; known are ${[...known].join(", ")}`);
+      throw new ConfigError(
+        `unknown option ${shown(name)}; known are ${[...known].join(", ")}${didYouMean(name, known)}`,
+      );
   return options as Record<string, unknown>;
 }
 
@@ -256,24 +260,19 @@ function checkNodes(mode: "quorum" | "single", option: string, nodes: unknown): 
       nodes.length,
     );
   }
-  for (const node of nodes as readonly unknown[]) checkNode(option, node);
+  // By index: what is missing in between is wrong, too.
+  for (let index = 0; index < nodes.length; index++) checkNode(option, index, nodes[index]);
   return nodes as NodeInput[];
 }
 
-function checkNode(option: string, node: unknown): void {
-  if (typeof node === "object" && node !== null) {
-    if ("keyPrefix" in node) text(`${option}: keyPrefix`, node.keyPrefix, "");
-    return;
-  }
-  const isUrl =
-    typeof node === "string" &&
-    /^(rediss?|unix):\/\/|^\//.test(node) &&
-    (node.startsWith("/") || URL.canParse(node));
-  // The value is not shown: it may hold a password.
-  if (!isUrl)
+function checkNode(option: string, index: number, node: unknown): void {
+  const fault = faultOfNode(node);
+  if (fault !== undefined)
     throw new ConfigError(
-      `${option} must be URLs like redis://host:6379, ioredis options or clients, got ${typeof node === "string" ? "another string" : shown(node)}`,
+      `${option} must be URLs like redis://host:6379, ioredis options with a host, clients or adapters; ${option}[${index}]: ${fault}`,
     );
+  if (typeof node === "object" && node !== null && "keyPrefix" in node)
+    text(`${option}[${index}]: keyPrefix`, node.keyPrefix, "");
 }
 
 function checkNodeTimeout(value: unknown, ttlMs: number): number {

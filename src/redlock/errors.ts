@@ -1,5 +1,5 @@
 /** redlock's errors and statistics, made of what each node said. */
-import { LeaseLostError, type NodeReport } from "../errors.ts";
+import { HoldfastError, LeaseLostError, type NodeReport } from "../errors.ts";
 import type { RedisClient } from "../node/connection.ts";
 
 /** An ioredis client, as far as this facade uses it. */
@@ -20,13 +20,15 @@ export interface ExecutionResult {
 }
 
 /** Somebody else holds one of the resources on this node. */
-export class ResourceLockedError extends Error {
+export class ResourceLockedError extends HoldfastError {
   override readonly name = "ResourceLockedError";
+  readonly code = "RESOURCE_LOCKED" as const;
 }
 
 /** An operation did not get a quorum. `cause` is this library's own error, with what each node said. */
-export class ExecutionError extends Error {
+export class ExecutionError extends HoldfastError {
   override readonly name = "ExecutionError";
+  readonly code = "EXECUTION_FAILED" as const;
   readonly attempts: readonly Promise<ExecutionStats>[];
 
   constructor(message: string, attempts: readonly Promise<ExecutionStats>[], options?: ErrorOptions) {

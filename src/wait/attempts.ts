@@ -217,7 +217,11 @@ class Pursuit<G extends Granted, D extends Denied> {
 
   #wasTheLast(last: D): boolean {
     const { once, closing } = this.#terms;
-    return closing.aborted || (once && (!isContested(last.why) || this.#attempts >= ATTEMPTS_OF_ONE_TRY_MAX));
+    return (
+      closing.aborted ||
+      last.isLasting === true ||
+      (once && (!isContested(last.why) || this.#attempts >= ATTEMPTS_OF_ONE_TRY_MAX))
+    );
   }
 
   /** How long may be slept so that one more attempt can still answer before the deadline. */

@@ -8,6 +8,8 @@ import type { RetryFunction, RetryState } from "./retry.ts";
 export interface Denied {
   readonly kind: "denied";
   readonly why: "held" | "split" | "stale" | "unreachable" | "slow";
+  /** No wait will mend it. */
+  readonly isLasting?: boolean;
   /** After this many ms a quorum of nodes can be free; undefined where that is not known. */
   readonly freeInMs: number | undefined;
   readonly roundTripMs: number;

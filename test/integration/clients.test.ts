@@ -1,6 +1,7 @@
 /** Nodes reached by other clients than ioredis: the real packages, on real servers that die, hang and come back. */
 import { Redis as Valkey } from "iovalkey";
 import { createClient } from "redis";
+import { createClient as createClient6 } from "redis6";
 import { describe, expect, test } from "vitest";
 
 import { afterEachTest, serversFor } from "../harness/clean-up.ts";
@@ -13,6 +14,7 @@ import {
   type NodeInput,
   QuorumUnreachableError,
 } from "../../src/index.ts";
+import { iovalkey } from "../../src/iovalkey/index.ts";
 import { nodeRedis } from "../../src/node-redis/index.ts";
 import { failure } from "../harness/failure.ts";
 import { somebodyWaits } from "../harness/waiters.ts";
@@ -23,11 +25,12 @@ const cleanUp = afterEachTest();
 const servers = serversFor(cleanUp);
 
 const CLIENTS: Readonly<Record<string, (url: string) => NodeInput>> = {
-  "node-redis": (url) => nodeRedis(createClient({ url })),
+  "node-redis 5": (url) => nodeRedis(createClient({ url })),
+  "node-redis 6": (url) => nodeRedis(createClient6({ url })),
   iovalkey: (url) => {
     const client = new Valkey(url, { lazyConnect: true });
     cleanUp(() => client.disconnect());
-    return client;
+    return iovalkey(client);
   },
 };
 

@@ -126,6 +126,27 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "return allowEviction || this.#server.evictedKeys >= 0;",
   },
   {
+    name: "a server in cluster mode votes",
+    rule: "G2",
+    file: "src/node/introduction.ts",
+    find: 'if (serverMode !== "standalone")',
+    replace: 'if (serverMode === "unknown")',
+  },
+  {
+    name: "options without a host are dialled at localhost",
+    rule: "G2",
+    file: "src/options/node-input.ts",
+    find: 'if (Object.hasOwn(options, "host"))',
+    replace: 'if (Object.hasOwn(options, "hosts"))',
+  },
+  {
+    name: "a URL without a host is dialled at localhost",
+    rule: "G2",
+    file: "src/options/node-input.ts",
+    find: 'if (hostname === "")',
+    replace: "if (hostname === undefined)",
+  },
+  {
     name: "a promotion is no loss",
     rule: "G1",
     file: STATE,
@@ -431,8 +452,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "an error of a batch is proof that nothing was executed",
     rule: "outbox",
     file: "src/node/redis-node.ts",
-    find: `reason: "error", detail: messageOf(error), sent: true`,
-    replace: `reason: "error", detail: messageOf(error), sent: false`,
+    find: `reason: "error", detail: withRemedy(detail), sent: true`,
+    replace: `reason: "error", detail: withRemedy(detail), sent: false`,
   },
   {
     name: "a node that does not answer is sent ever more",

@@ -92,6 +92,8 @@ test.each([
   [{ ...QUORUM, retry: 50 }, /^CONFIG_INVALID: retry must be a function, .*got 50$/],
   [{ ...QUORUM, retry: { retryDelay: "1" } }, /^OPTION_RANGE: retryDelay must be a number .*got "1"$/],
   [{ ...QUORUM, tllMs: 1 }, /^CONFIG_INVALID: unknown option "tllMs"; known are mode, nodes/],
+  [{ ...QUORUM, TTL: 1 }, /^CONFIG_INVALID: unknown option "TTL"; known are .*; did you mean ttlMs\?$/],
+  [{ ...QUORUM, xyzzy: 1 }, /^CONFIG_INVALID: unknown option "xyzzy"; known are [a-zA-Z, ]+$/],
   [
     { ...QUORUM, ttlMs: 800 },
     /^OPTION_RANGE: ttlMs must leave at least half of itself as validity with clockWindowMs 100 .*got 800$/,
@@ -102,6 +104,9 @@ test.each([
 });
 
 test("a node's password is never shown", () => {
+  expect(message("redis://user:secret@host")).toBe(
+    'CONFIG_INVALID: options must be an object, got "redis://***@host"',
+  );
   expect(message({ mode: "single", nodes: ["http://user:secret@host"] })).not.toContain("secret");
 });
 
@@ -144,7 +149,11 @@ test.each([
 test.each<[string, unknown, string | RegExp]>([
   ["no object", 5, "CONFIG_INVALID: options must be an object, got 5"],
   ["nothing", null, "CONFIG_INVALID: options must be an object, got null"],
-  ["a wrong name", { ttl: 5 }, /^CONFIG_INVALID: unknown option "ttl"; known are ttlMs, waitMs/],
+  [
+    "a wrong name",
+    { ttl: 5 },
+    /^CONFIG_INVALID: unknown option "ttl"; known are ttlMs, waitMs.*; did you mean ttlMs\?$/,
+  ],
   ["signal", { signal: {} }, "CONFIG_INVALID: signal must be an AbortSignal, got an object"],
   ["autoExtend", { autoExtend: "no" }, 'CONFIG_INVALID: autoExtend must be true or false, got "no"'],
   ["reentrant", { reentrant: 0 }, "CONFIG_INVALID: reentrant must be true or false, got 0"],
