@@ -448,7 +448,9 @@ export class RedisFleet implements Fleet {
   }
 
   #changed(): void {
-    if (this.#terms.restartGuard === "first-use" && this.#unused === undefined) this.#considerAll();
+    // As soon as it can be known, whoever waits for it: asked later, a fleet that lost everything meanwhile would seem unused.
+    if (this.#unused === undefined && this.#knowsWhetherUsed() && this.#unused !== undefined)
+      this.#considerAll();
     for (const wake of this.#waiters) wake();
     const states = this.state();
     states.forEach(({ node, state, detail }, index) => {

@@ -51,6 +51,16 @@ describe("a fleet that is in use", () => {
     return { simulation, client };
   }
 
+  test("is in use for a client that found it so, whatever is lost later", async () => {
+    const { simulation } = await inUse("found in use");
+    const late = simulation.start("late", OPTIONS);
+    await simulation.run(late.locker.acquire("another"));
+    for (const server of simulation.servers) server.flush();
+    expect((await simulation.run(late.locker.attempt("k"))).outcome).toBe("unknown");
+    await simulation.pass(100);
+    expect(states(late)).toEqual({ n1: "quarantined", n2: "quarantined", n3: "quarantined" });
+  });
+
   test("quarantines a node that restarts empty, for clients old and new", async () => {
     const { simulation, client } = await inUse("restart");
     simulation.servers[0]?.kill();
