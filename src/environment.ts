@@ -9,9 +9,21 @@ export interface Environment {
   /** The clocks of the machine a locker runs on; the locker closes them. */
   readonly clocks: () => ClockSource;
   readonly entropy: Entropy;
+  /** Tells a person that no lock can be had for a while, and why. */
+  readonly warnOfQuarantine: (message: string) => void;
 }
 
 export const machine: Environment = {
   clocks: () => new MachineClocks(),
   entropy: systemEntropy,
+  warnOfQuarantine: warnOnce,
 };
+
+let hasWarned = false;
+
+/** Once in a process: the first time is news, and all lockers of a process have the same operator. */
+function warnOnce(message: string): void {
+  if (hasWarned) return;
+  hasWarned = true;
+  process.emitWarning(message, { code: "HOLDFAST_QUARANTINE" });
+}

@@ -126,12 +126,22 @@ export class QuorumUnreachableError extends AggregateError {
     const able = ableToVote(nodes);
     super(
       nodes.filter((node) => !canVote(node)).map((node) => new Error(`${node.node}: ${node.detail}`)),
-      `${what}: ${quorum} of ${nodes.length} nodes must vote and ${able} can:${listed(nodes)}`,
+      `${what}: ${quorum} of ${nodes.length} nodes must vote and ${able} can:${listed(nodes)}${quarantineAdvice(nodes)}`,
       options,
     );
     this.nodes = nodes;
     this.quorum = quorum;
   }
+}
+
+/** What ends a quarantine, where one is what a person sees. */
+export const QUARANTINE_ADVICE: string =
+  "A node that was never used, or that lost its memory, stays silent until every lock that it may have forgotten has expired. " +
+  "Is the fleet new, or can no lock be outstanding for another reason? Then `await locker.init()` (or `holdfast init`) ends the " +
+  'quarantine. With restartGuard "first-use" a fleet that was never used needs neither.';
+
+function quarantineAdvice(nodes: readonly NodeReport[]): string {
+  return nodes.some(({ reason }) => reason === "quarantined") ? `\n${QUARANTINE_ADVICE}` : "";
 }
 
 export type LossCause =

@@ -7,7 +7,6 @@ import { setMaxListeners } from "node:events";
 
 import { type Attempt, holderIn, isOthers, ownerOf } from "./attempt.ts";
 import type { Instant } from "./clock/clock.ts";
-import type { Entropy } from "./clock/entropy.ts";
 import { SystemClock } from "./clock/system-clock.ts";
 import {
   ConfigError,
@@ -65,16 +64,16 @@ export class Locker implements AsyncDisposable, Locks {
   #closed: Promise<void> | undefined;
 
   /** @internal See `createLocker`. */
-  constructor(options: LockerOptions, { clocks, entropy }: Environment = machine) {
+  constructor(options: LockerOptions, environment: Environment = machine) {
     const settings = resolveOptions(options);
     this.#settings = settings;
     // One listener for every waiting acquire: any number of them is no leak.
     setMaxListeners(0, this.#closing.signal);
     this.#events = new Events(settings.observer);
-    this.#clock = new SystemClock(clocks(), (jumpMs) =>
+    this.#clock = new SystemClock(environment.clocks(), (jumpMs) =>
       this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
     );
-    this.#shards = this.#createShards(entropy);
+    this.#shards = this.#createShards(environment);
     this.#names = hashedNames([...this.#shards.keys()]);
     this.#only = this.#shards.size === 1 ? [...this.#shards.values()][0] : undefined;
   }
@@ -278,7 +277,7 @@ export class Locker implements AsyncDisposable, Locks {
     this.#clock.close();
   }
 
-  #createShards(entropy: Entropy): Map<string, Shard> {
+  #createShards({ entropy, warnOfQuarantine }: Environment): Map<string, Shard> {
     const settings = this.#settings;
     const context = {
       settings,
@@ -286,6 +285,7 @@ export class Locker implements AsyncDisposable, Locks {
       clock: this.#clock,
       events: this.#events,
       closing: this.#closing.signal,
+      warnOfQuarantine,
     };
     const shards = new Map<string, Shard>();
     try {

@@ -9,6 +9,7 @@ import { NodeTime } from "./clock/node-time.ts";
 import { processMicros } from "./clock/system-clock.ts";
 import { leadMs } from "./clock/validity.ts";
 import type { Electorate } from "./electorate.ts";
+import { QUARANTINE_ADVICE } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { ProtocolGrantor } from "./grant/grantor.ts";
 import { Proposals } from "./grant/proposals.ts";
@@ -16,7 +17,7 @@ import { Slots } from "./grant/slots.ts";
 import type { NodeInput } from "./node/connection.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import { inspectAll, type Inspection } from "./node/inspection.ts";
-import type { Fleet } from "./node/lock-node.ts";
+import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
 import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
 import { checkTtl, type Settings, type ShardSettings } from "./options/settings.ts";
 import { Quorum } from "./quorum/quorum.ts";
@@ -31,6 +32,7 @@ export interface ShardContext {
   readonly clock: Clock;
   readonly events: Events;
   readonly closing: AbortSignal;
+  readonly warnOfQuarantine: (message: string) => void;
 }
 
 export class Shard {
@@ -71,7 +73,9 @@ export class Shard {
     signal?.removeEventListener("abort", wake);
     const fault = this.fleet.misconfigured();
     if (fault !== undefined) throw fault;
-    this.#isOpen = this.fleet.state().every(({ state }) => state !== "connecting");
+    const states = this.fleet.state();
+    this.#isOpen = states.every(({ state }) => state !== "connecting");
+    this.#tellOfQuarantine(states);
   }
 
   /** Waits until a quorum of its nodes may vote, for so long, or until the signal aborts. */
@@ -81,6 +85,18 @@ export class Shard {
     if (await this.fleet.ready(deadline, signal)) return;
     const isOver = clock.now() >= deadline;
     throw this.refusals.notReady(this.fleet.state(), isOver ? timeoutMs : undefined, signal);
+  }
+
+  /** Whoever waits for a lock that nobody holds should learn why without reading anything. */
+  #tellOfQuarantine(states: readonly FleetNodeState[]): void {
+    const count = (wanted: FleetNodeState["state"]) => states.filter(({ state }) => state === wanted).length;
+    const { quorum } = this.#electorate;
+    const [able, quarantined] = [count("admitted"), count("quarantined")];
+    if (this.#context.settings.readOnly || able >= quorum || able + quarantined < quorum) return;
+    const details = states.map(({ node, detail }) => `${node} ${detail}`).join(", ");
+    this.#context.warnOfQuarantine(
+      `no lock can be acquired yet, since ${quarantined} of ${states.length} nodes are in quarantine: ${details}. ${QUARANTINE_ADVICE}`,
+    );
   }
 
   inspect(key: string, nodeKey: string): Promise<Inspection> {

@@ -16,7 +16,10 @@ interface CommonOptions {
   readonly driftFactor?: number | undefined;
   /** A lock with less validity left is given back. At least 0; default 10 % of the ttl, and about 50 % in `using`. */
   readonly minValidityMs?: number | undefined;
-  /** How long `acquire` and `using` wait for a lock that others hold. At least 0; default 10 000. */
+  /**
+   * How long `acquire` and `using` wait for a lock that others hold, or for nodes. At least 0; default 10 000, or 2 500 more than the quarantine that
+   * the other options impose on a new fleet, where that is longer (12 800 with no option set).
+   */
   readonly waitMs?: number | undefined;
   /**
    * Whether waiters are told of releases: they then hold one more connection to every node while they wait, and for 5 s after. With

@@ -57,6 +57,9 @@ const TTL_MS_MIN = 500;
 const DAY_MS = 86_400_000;
 /** Clients say three times in it that they are there. */
 const STALE_AFTER_MS_MIN = 1_000;
+const WAIT_MS = 10_000;
+/** A new fleet is admitted, and clocks are compared, before its quarantine begins. */
+const WAIT_MARGIN_MS = 2_500;
 const NODES_MAX = 15;
 const SHARDS_MAX = 64;
 const REPLICAS_MAX = 16;
@@ -86,22 +89,39 @@ export function resolveOptions(options: LockerOptions): Settings {
   const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, DAY_MS, "ttlMs");
   const shards = checkShards(mode, given);
   const keyPrefix = text("keyPrefix", given["keyPrefix"], "");
+  const restartGuard = oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
+    "strict",
+    "first-use",
+    "trust",
+  ]);
+  const quarantineTtlMs = integer(
+    "quarantineTtlMs",
+    given["quarantineTtlMs"],
+    maxTtlMs,
+    ttlMs,
+    maxTtlMs,
+    "ttlMs",
+  );
+  const rules: ValidityRules = {
+    driftFactor: number("driftFactor", given["driftFactor"], 0.01, 0, 0.25),
+    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
+  };
+  const imposedMs = mode === "memory" || restartGuard === "trust" ? 0 : quarantineMs(quarantineTtlMs, rules);
   const settings: Settings = {
     mode,
     shards,
     ttlMs,
     maxTtlMs,
-    quarantineTtlMs: integer("quarantineTtlMs", given["quarantineTtlMs"], maxTtlMs, ttlMs, maxTtlMs, "ttlMs"),
+    quarantineTtlMs,
     staleAfterMs: number("staleAfterMs", given["staleAfterMs"], 0, 0, DAY_MS),
     readOnly: flag("readOnly", given["readOnly"], false),
     nodeTimeoutMs: checkNodeTimeout(given["nodeTimeoutMs"], ttlMs),
-    driftFactor: number("driftFactor", given["driftFactor"], 0.01, 0, 0.25),
-    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
+    ...rules,
     minValidityMs:
       given["minValidityMs"] === undefined
         ? undefined
         : number("minValidityMs", given["minValidityMs"], 0, 0, maxTtlMs),
-    waitMs: number("waitMs", given["waitMs"], 10_000, 0, Infinity),
+    waitMs: number("waitMs", given["waitMs"], Math.max(WAIT_MS, imposedMs + WAIT_MARGIN_MS), 0, Infinity),
     keyPrefix,
     nodePrefixes: nodePrefixesOf(shards, keyPrefix),
     owner: checkOwner(given["owner"] ?? `${hostname()}:${process.pid}`),
@@ -112,11 +132,7 @@ export function resolveOptions(options: LockerOptions): Settings {
       2 * maxTtlMs,
       366 * DAY_MS,
     ),
-    restartGuard: oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
-      "strict",
-      "first-use",
-      "trust",
-    ]),
+    restartGuard,
     waitReplicas: integer("waitReplicas", given["waitReplicas"], 0, 0, REPLICAS_MAX),
     allowEviction: flag("allowEviction", given["allowEviction"], false),
     connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),

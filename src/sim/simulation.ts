@@ -84,6 +84,7 @@ export class Simulation {
     const locker = new Locker({ mode: "quorum", owner: name, ...options, ...fleet } satisfies LockerOptions, {
       clocks: () => process.clocks(),
       entropy: entropyFrom(prng),
+      warnOfQuarantine: () => {},
     });
     return {
       process,

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { failure } from "../harness/failure.ts";
 import type { LockerOptions } from "../../src/options/options.ts";
 import { type AcquireOptions, ConfigError, createLocker } from "../../src/index.ts";
+import { quarantineMs } from "../../src/clock/validity.ts";
 import { checkKeys, resolveOptions } from "../../src/options/settings.ts";
 
 const QUORUM = { mode: "quorum", nodes: ["redis://a:1", "redis://b:1", "redis://c:1"] } as const;
@@ -24,7 +25,7 @@ test("defaults", () => {
     nodeTimeoutMs: 250,
     clockWindowMs: 100,
     driftFactor: 0.01,
-    waitMs: 10_000,
+    waitMs: 12_800,
     fenceTtlMs: 86_400_000,
     restartGuard: "strict",
   });
@@ -34,6 +35,19 @@ test("defaults", () => {
     restartGuard: "trust",
   });
 });
+
+test.each([500, 1_000, 7_000, 10_000, 60_000, 86_400_000])(
+  "who waits by default waits longer than the quarantine that a ttl of %i ms imposes",
+  (ttlMs) => {
+    for (const restartGuard of ["strict", "first-use"] as const) {
+      const settings = resolveOptions({ ...QUORUM, clockWindowMs: 20, ttlMs, restartGuard });
+      expect(settings.waitMs).toBeGreaterThan(quarantineMs(settings.quarantineTtlMs, settings));
+    }
+    expect(resolveOptions({ ...QUORUM, clockWindowMs: 20, ttlMs, restartGuard: "trust" }).waitMs).toBe(
+      10_000,
+    );
+  },
+);
 
 test.each([
   [undefined, "CONFIG_INVALID: options must be an object, got undefined"],

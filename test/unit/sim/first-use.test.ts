@@ -91,3 +91,11 @@ describe("a fleet that is in use", () => {
     expect(states(other)).toEqual({ n1: "quarantined", n2: "quarantined", n3: "admitted" });
   });
 });
+
+test("a new quorum's first lock is had with no option set: who waits by default waits longer than the quarantine it imposes", async () => {
+  const simulation = new Simulation({ seed: "first minute", nodes: 3 });
+  const client = simulation.start("a", {});
+  const began = simulation.clock.now();
+  await simulation.run(client.locker.using("a", () => {}));
+  expect(simulation.clock.now() - began).toBeGreaterThan(10_000);
+});
