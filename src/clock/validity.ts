@@ -40,6 +40,9 @@ export function surelyExpiredMs(ttlMs: number, rules: ValidityRules): number {
   return ttlMs + Math.ceil(rules.driftFactor * ttlMs) + EXPIRY_GRID_MS + marginMs(rules.clockWindowMs);
 }
 
+/** Locks for longer count as locks for a day: no quarantine is to last for weeks because one was (rule N3). */
+export const QUARANTINE_TTL_MS_MAX = 86_400_000;
+
 /** How long a node that lost its memory keeps silent (rule G3). */
 export function quarantineMs(maxTtlMs: number, rules: ValidityRules): number {
   return Math.ceil(maxTtlMs * (1 + rules.driftFactor)) + 2 * rules.clockWindowMs;

@@ -3,6 +3,7 @@
  * X1, E1, E2, A1, A2, Q1–Q4). The Lua in redis-scripts.ts must do the same; a test drives both with the same requests and compares them.
  * Time is an argument. Used by the memory mode and by simulated nodes.
  */
+import { QUARANTINE_TTL_MS_MAX } from "../clock/validity.ts";
 import type {
   AcquireRequest,
   Declaration,
@@ -342,7 +343,8 @@ export class NodeState {
   }
 
   /** N3: what is granted is noted first, so that others know how long to wait should it be forgotten elsewhere. */
-  #noteTtl(ttlMs: number, nowUs: number): void {
+  #noteTtl(givenMs: number, nowUs: number): void {
+    const ttlMs = Math.min(givenMs, QUARANTINE_TTL_MS_MAX);
     const marker = this.#marker;
     if (marker === undefined) return;
     if (nowUs >= marker.turnUs) {

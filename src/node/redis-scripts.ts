@@ -5,6 +5,7 @@
  *
  * Numbers: Lua prints large numbers with an exponent, so what is stored comes from ARGV or through `%.0f`; integer replies are exact.
  */
+import { QUARANTINE_TTL_MS_MAX } from "../clock/validity.ts";
 import { noticeChannel } from "./key-names.ts";
 import { DEAD_WAITERS_MAX, LINE_LENGTH_MAX, LINE_TTL_MS } from "./waiting-lines.ts";
 
@@ -119,7 +120,7 @@ end
  */
 const NOTE_TTL = `
 local function note_ttl(ttl)
-  ttl = ttl + 0
+  ttl = math.min(ttl, ${QUARANTINE_TTL_MS_MAX})
   if now >= turn then
     ttl_earlier, ttl_granted, turn = ttl_granted, ttl, now + math.max(ttl_granted, ttl) * 1000
     redis.call('HSET', KEYS[1], 'ttl', string.format('%.0f', ttl), 'earlier', string.format('%.0f', ttl_earlier), 'turn', string.format('%.0f', turn))

@@ -8,7 +8,7 @@ import type { RetryStrategy } from "../wait/retry.ts";
 interface CommonOptions {
   /** How long a lock lives on the nodes unless extended. Integer, 500 … 86 400 000; default 10 000. */
   readonly ttlMs?: number | undefined;
-  /** The longest ttl any call may ask for. At least `ttlMs`; default `ttlMs`. */
+  /** The longest ttl any call may ask for. `ttlMs` … 2^52; default `ttlMs`. */
   readonly maxTtlMs?: number | undefined;
   /** How long a node may take to vote. Above 0 and below `ttlMs`; default `ttlMs / 20`, at least 20 and at most 250. */
   readonly nodeTimeoutMs?: number | undefined;
@@ -63,7 +63,7 @@ interface RedisModeOptions extends CommonOptions {
   /**
    * The ttl that a node which lost its memory is assumed to have granted at least: its quarantine lasts that long, or as long as the longest one
    * that the other nodes did grant and may still be outstanding. `ttlMs` … `maxTtlMs`; default `maxTtlMs`. Less is for fleets whose long locks are
-   * rare; it rests on the other nodes being there to tell of them.
+   * rare; it rests on the other nodes being there to tell of them. Locks for longer than a day count as locks for a day.
    */
   readonly quarantineTtlMs?: number | undefined;
   /**

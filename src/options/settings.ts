@@ -4,7 +4,7 @@
  */
 import { hostname } from "node:os";
 
-import { quarantineMs, validityMs, type ValidityRules } from "../clock/validity.ts";
+import { QUARANTINE_TTL_MS_MAX, quarantineMs, validityMs, type ValidityRules } from "../clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "../errors.ts";
 import type { Observer } from "../events.ts";
 import type { RestartGuard } from "../node/fleet.ts";
@@ -55,6 +55,8 @@ export interface Settings extends ValidityRules {
 /** Shorter locks would be all margin. */
 const TTL_MS_MIN = 500;
 const DAY_MS = 86_400_000;
+/** As good as for ever, and still exact when a few of them are added. */
+const TTL_MS_MAX = 2 ** 52;
 /** Clients say three times in it that they are there. */
 const STALE_AFTER_MS_MIN = 1_000;
 const WAIT_MS = 10_000;
@@ -86,7 +88,7 @@ export function resolveOptions(options: LockerOptions): Settings {
   const { mode } = options;
   const isQuorum = mode === "quorum";
   const ttlMs = integer("ttlMs", given["ttlMs"], 10_000, TTL_MS_MIN, DAY_MS);
-  const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, DAY_MS, "ttlMs");
+  const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, TTL_MS_MAX, "ttlMs");
   const shards = checkShards(mode, given);
   const keyPrefix = text("keyPrefix", given["keyPrefix"], "");
   const restartGuard = oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
@@ -94,18 +96,21 @@ export function resolveOptions(options: LockerOptions): Settings {
     "first-use",
     "trust",
   ]);
+  const longestMs = Math.min(maxTtlMs, QUARANTINE_TTL_MS_MAX);
+  const shortestMs = Math.min(ttlMs, QUARANTINE_TTL_MS_MAX);
   const quarantineTtlMs = integer(
     "quarantineTtlMs",
     given["quarantineTtlMs"],
-    maxTtlMs,
-    ttlMs,
-    maxTtlMs,
-    "ttlMs",
+    longestMs,
+    shortestMs,
+    longestMs,
   );
   const rules: ValidityRules = {
     driftFactor: number("driftFactor", given["driftFactor"], 0.01, 0, 0.25),
     clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
   };
+  // Locks and their fences expire apart by this; it is for releases that come before their acquires, and for keys nobody uses.
+  const fenceTtlLeastMs = Math.min(2 * maxTtlMs, 2 * DAY_MS);
   const imposedMs = mode === "memory" || restartGuard === "trust" ? 0 : quarantineMs(quarantineTtlMs, rules);
   const settings: Settings = {
     mode,
@@ -128,8 +133,8 @@ export function resolveOptions(options: LockerOptions): Settings {
     fenceTtlMs: integer(
       "fenceTtlMs",
       given["fenceTtlMs"],
-      Math.max(DAY_MS, 2 * maxTtlMs),
-      2 * maxTtlMs,
+      Math.max(DAY_MS, fenceTtlLeastMs),
+      fenceTtlLeastMs,
       366 * DAY_MS,
     ),
     restartGuard,

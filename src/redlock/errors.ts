@@ -44,13 +44,14 @@ export function executionErrorOf(
   error: unknown,
   keys: readonly string[],
   clients: readonly RedlockClient[],
+  tries = 1,
 ): Error {
   if (!(error instanceof Error)) return new Error(String(error));
   const code = "code" in error ? error.code : undefined;
   if (!EXPECTED.has(code)) return error;
   const nodes = "nodes" in error ? (error.nodes as readonly NodeReport[]) : [];
   const headline = error instanceof LeaseLostError ? error.message : `${NO_QUORUM}\n${error.message}`;
-  return new ExecutionError(headline, [Promise.resolve(statsOf(nodes, keys, clients))], { cause: error });
+  return new ExecutionError(headline, attemptsOf(tries, nodes, keys, clients), { cause: error });
 }
 
 const EXPECTED: ReadonlySet<unknown> = new Set([
@@ -60,6 +61,19 @@ const EXPECTED: ReadonlySet<unknown> = new Set([
   "LEASE_LOST",
   "LOCKER_CLOSED",
 ]);
+
+/**
+ * One entry for each try, as redlock has them. Who stands in line asks more seldom than redlock does and is told instead: every entry has what was
+ * known in the end.
+ */
+export function attemptsOf(
+  tries: number,
+  nodes: readonly NodeReport[],
+  keys: readonly string[],
+  clients: readonly RedlockClient[],
+): readonly Promise<ExecutionStats>[] {
+  return Array.from({ length: tries }, () => Promise.resolve(statsOf(nodes, keys, clients)));
+}
 
 /** Reports are in the order of the nodes, which is that of the clients. */
 export function statsOf(
@@ -79,9 +93,11 @@ export function statsOf(
   return { membershipSize: clients.length, quorumSize, votesFor, votesAgainst };
 }
 
+/** In the words of redlock and ioredis, by which their users know them; what the node said is the cause. */
 function voteError({ node, reason, detail }: NodeReport, keys: readonly string[]): Error {
-  const message = `${node}: ${detail}`;
-  return reason === "held"
-    ? new ResourceLockedError(`${keys.map((key) => JSON.stringify(key)).join(", ")} at ${message}`)
-    : new Error(message);
+  const cause = new Error(`${node}: ${detail}`);
+  if (reason === "unreachable") return new Error("Connection is closed.", { cause });
+  if (reason !== "held") return cause;
+  const message = `The operation was applied to: 0 of the ${keys.length} requested resources.`;
+  return new ResourceLockedError(message, { cause });
 }

@@ -5,7 +5,7 @@
 import { EventEmitter } from "node:events";
 
 import { wallMs } from "../clock/system-clock.ts";
-import { ConfigError, OptionRangeError } from "../errors.ts";
+import { ConfigError, LockerClosedError, OptionRangeError } from "../errors.ts";
 import type { HoldfastEvent } from "../events.ts";
 import type { Lease } from "../lease/lease.ts";
 import { createLocker, type Locker } from "../locker.ts";
@@ -71,9 +71,10 @@ const DEFAULTS: Settings = Object.freeze({
   automaticExtensionThreshold: 500,
 });
 
-/** Longer durations are possible; a node that lost its memory stays out for the longest one that was asked of it. */
+/** A node that lost its memory stays out for so long at least, or for the longest duration that was really asked for, up to a day. */
 const USUAL_TTL_MS_MAX = 60_000;
-const TTL_MS_MAX = 86_400_000;
+/** As good as for ever. */
+const TTL_MS_MAX = 2 ** 52;
 /** No lock is shorter on the nodes. Its own `expiration` is as was asked. */
 const TTL_MS_MIN = 500;
 
@@ -86,8 +87,7 @@ export class Redlock extends EventEmitter {
   readonly settings: Settings;
   readonly #extra: HoldfastSettings;
   readonly #reports = new Reports();
-  /** By the longest ttl they allow; nearly always one. */
-  readonly #lockers = new Map<number, Locker>();
+  readonly #locker: Locker;
   #isOver = false;
 
   /**
@@ -115,7 +115,7 @@ export class Redlock extends EventEmitter {
     const { holdfast = {}, ...redlockSettings } = settings;
     this.settings = { ...DEFAULTS, ...defined(redlockSettings) };
     this.#extra = holdfast;
-    this.#lockerFor(TTL_MS_MIN); // Connects now, and refuses now what cannot work.
+    this.#locker = createLocker(this.#options()); // Connects now, and refuses now what cannot work.
     this.#watchTheirEnds();
   }
 
@@ -128,12 +128,13 @@ export class Redlock extends EventEmitter {
     checkDuration(duration);
     const keys = typeof resources === "string" ? [resources] : resources;
     const terms = { ...this.settings, ...defined(settings) };
-    const locker = this.#lockerFor(duration);
     try {
+      const locker = this.#openLocker();
       const lease = await locker.acquire(keys, { ttlMs: ttlOf(duration), ...waitingOf(terms) });
       return this.#lockOf(lease, duration);
     } catch (error) {
-      throw executionErrorOf(error, keys, [...this.clients]);
+      await this.#undone(keys);
+      throw executionErrorOf(error, keys, [...this.clients], triesOf(terms));
     }
   }
 
@@ -169,15 +170,17 @@ export class Redlock extends EventEmitter {
     if (typeof routine !== "function") throw new OptionRangeError("routine", "be a function", routine);
     const keys = typeof resources === "string" ? [resources] : resources;
     const settings = typeof settingsOrRoutine === "function" ? {} : settingsOrRoutine;
-    const options = { ttlMs: ttlOf(duration), ...waitingOf({ ...this.settings, ...defined(settings) }) };
+    const terms = { ...this.settings, ...defined(settings) };
+    const options = { ttlMs: ttlOf(duration), ...waitingOf(terms) };
     let outcome: { readonly value: T } | { readonly thrown: unknown } | undefined;
     try {
-      await this.#lockerFor(duration).using(keys, { ...options, reentrant: false }, async (lease) => {
+      await this.#openLocker().using(keys, { ...options, reentrant: false }, async (lease) => {
         void this.#tellFaults(lease);
         outcome = await settledAs(() => routine(withError(lease.signal), { fence: lease.fence }));
       });
     } catch (error) {
-      if (outcome === undefined || "value" in outcome) throw executionErrorOf(error, keys, [...this.clients]);
+      if (outcome === undefined || "value" in outcome)
+        throw executionErrorOf(error, keys, [...this.clients], triesOf(terms));
     }
     if (outcome === undefined) throw new Error("the routine did not run");
     if ("thrown" in outcome) throw outcome.thrown;
@@ -247,30 +250,30 @@ export class Redlock extends EventEmitter {
     return [Promise.resolve(stats)];
   }
 
-  #lockerFor(duration: number): Locker {
-    if (this.#isOver) throw new ExecutionError("quit() was called, or all clients have ended.", []);
-    const usual = this.#extra.maxTtlMs ?? USUAL_TTL_MS_MAX;
-    const maxTtlMs = duration <= usual ? usual : TTL_MS_MAX;
-    const known = this.#lockers.get(maxTtlMs);
-    if (known !== undefined) return known;
-    const locker = createLocker(this.#optionsFor(maxTtlMs));
-    this.#lockers.set(maxTtlMs, locker);
-    return locker;
+  /** As in redlock, a failed acquire has left the nodes when it is told: what is asked now is answered behind the releases of its votes. */
+  async #undone([key]: readonly string[]): Promise<void> {
+    if (key !== undefined) await this.#locker.inspect(key).catch(() => {});
   }
 
-  #optionsFor(maxTtlMs: number): LockerOptions {
-    const { observer, ...extra } = this.#extra;
+  #openLocker(): Locker {
+    if (this.#isOver) throw new LockerClosedError();
+    return this.#locker;
+  }
+
+  #options(): LockerOptions {
+    const { observer, maxTtlMs: usualMs = USUAL_TTL_MS_MAX, ...extra } = this.#extra;
     const isSingle = this.clients.size === 1;
     return {
       mode: isSingle ? "single" : "quorum",
       nodes: [...this.clients],
-      ttlMs: Math.min(USUAL_TTL_MS, maxTtlMs),
+      ttlMs: Math.min(USUAL_TTL_MS, usualMs),
+      maxTtlMs: TTL_MS_MAX,
+      quarantineTtlMs: usualMs,
       driftFactor: this.settings.driftFactor,
       // Any duration goes in redlock, and a window costs 4.5 times itself of each.
       clockWindowMs: 0,
       restartGuard: isSingle ? "trust" : "first-use",
       ...extra,
-      maxTtlMs,
       observer: (event: HoldfastEvent) => {
         this.#reports.hear(event);
         observer?.(event);
@@ -290,7 +293,7 @@ export class Redlock extends EventEmitter {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#lockers.values()].map((locker) => locker.close()));
+    await this.#locker.close();
   }
 }
 
@@ -303,8 +306,19 @@ function ttlOf(duration: number): number {
 }
 
 function checkDuration(duration: number): void {
-  if (!Number.isInteger(duration) || duration < 1 || duration > TTL_MS_MAX)
+  if (!Number.isInteger(duration)) throw new FractionalDurationError("duration", "be an integer", duration);
+  if (duration < 1 || duration > TTL_MS_MAX)
     throw new OptionRangeError("duration", `be an integer from 1 to ${TTL_MS_MAX} in milliseconds`, duration);
+}
+
+/** In redlock's own words, which its users may compare with. */
+class FractionalDurationError extends OptionRangeError {
+  override readonly message = "Duration must be an integer value in milliseconds.";
+}
+
+/** How many tries redlock makes; without an end there is no number to tell. */
+function triesOf({ retryCount }: Settings): number {
+  return Math.max(0, retryCount) + 1;
 }
 
 /** As long as redlock's attempts would take; the delays between them are for when nobody tells of a release. */

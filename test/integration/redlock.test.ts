@@ -58,6 +58,72 @@ function theirs(cluster: Cluster, settings: object = { retryCount: 0 }): Instanc
   return redlock;
 }
 
+describe("what users of redlock 5 rely on", () => {
+  test.each([1, 3])("locks for thousands of years, on %i nodes", async (size) => {
+    const cluster = await servers(size);
+    const redlock = ours(cluster);
+    const duration = Math.floor(Number.MAX_SAFE_INTEGER / 10);
+    const ttls = () => Promise.all(cluster.nodes.map(async (node) => Number(await node.cli("PTTL", "long"))));
+    const lock = await redlock.acquire(["long"], duration);
+    await waitFor(async () => (await ttls()).every((ttl) => Math.abs(ttl - duration) < 10_000), {
+      what: "every node has it",
+    });
+    const longer = await lock.extend(3 * duration);
+    for (const ttl of await ttls()) expect(Math.abs(ttl - 3 * duration)).toBeLessThan(10_000);
+    expect(longer.expiration).toBeGreaterThan(Date.now() + 2 * duration);
+    await longer.release();
+    expect(await cluster.nodes[0]?.cli("GET", "long")).toBe(null);
+  });
+
+  test("a lock for a year keeps a node that restarts out for a day at most", async () => {
+    const cluster = await servers(3);
+    const redlock = ours(cluster);
+    await redlock.acquire(["long"], 365 * 86_400_000);
+    expect(await cluster.nodes[0]?.cli("HGET", "holdfast:node", "ttl")).toBe(String(86_400_000));
+  });
+
+  test("a failed acquire tells of each try, and has left the nodes when it does", async () => {
+    const cluster = await servers(3);
+    const redlock = ours(cluster, { retryCount: 3, retryDelay: 50, retryJitter: 10 });
+    for (const node of cluster.nodes.slice(1)) await node.cli("SET", "{a}", "somebody else's", "PX", 60_000);
+    const error = await failure(redlock.acquire(["{a}", "{a}b"], 10_000));
+    expect(error).toBeInstanceOf(ExecutionError);
+    expect(await cluster.nodes[0]?.cli("EXISTS", "{a}", "{a}b")).toBe(0);
+    const attempts = await Promise.all((error as ExecutionError).attempts);
+    expect(attempts).toHaveLength(4);
+    for (const { votesAgainst } of attempts) {
+      expect(votesAgainst.size).toBeGreaterThanOrEqual(2);
+      for (const vote of votesAgainst.values()) {
+        expect(vote).toBeInstanceOf(ResourceLockedError);
+        expect(vote.message).toBe("The operation was applied to: 0 of the 2 requested resources.");
+        expect(vote.cause).toMatchObject({
+          message: expect.stringContaining("held by somebody else's") as string,
+        });
+      }
+    }
+  });
+
+  test("clients that ended, before or meanwhile, are no quorum", async () => {
+    const client = new Redis5({ port: 1, retryStrategy: () => null });
+    client.on("error", () => {});
+    const redlock = new Redlock([client], { retryCount: 2 });
+    for (let i = 0; i < 2; i++) {
+      const error = await failure(redlock.acquire(["a"], 1_000));
+      expect(error).toBeInstanceOf(ExecutionError);
+      expect((error as ExecutionError).attempts).toHaveLength(3);
+    }
+  });
+
+  test("a duration that is no integer is refused in redlock's words", async () => {
+    const redlock = ours(await servers(1));
+    for (const duration of [1.5, Number.NaN, Number.MAX_SAFE_INTEGER / 10])
+      expect(await failure(redlock.acquire(["a"], duration))).toMatchObject({
+        code: "OPTION_RANGE",
+        message: "Duration must be an integer value in milliseconds.",
+      });
+  });
+});
+
 describe("the shape of redlock 5", () => {
   test("acquire, extend, release: the lock has resources, value, expiration and attempts", async () => {
     const cluster = await servers(3);

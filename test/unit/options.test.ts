@@ -87,7 +87,7 @@ test.each([
   [{ ...QUORUM, ttlMs: "10000" }, 'OPTION_RANGE: ttlMs must be an integer from 500 to 86400000, got "10000"'],
   [
     { ...QUORUM, maxTtlMs: 9_999 },
-    "OPTION_RANGE: maxTtlMs must be an integer from ttlMs (10000) to 86400000, got 9999",
+    "OPTION_RANGE: maxTtlMs must be an integer from ttlMs (10000) to 4503599627370496, got 9999",
   ],
   [
     { ...QUORUM, nodeTimeoutMs: 12_000 },
