@@ -5,8 +5,9 @@
 import { Acquirer } from "./acquirer.ts";
 import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
+import { processMicros } from "./clock/machine-clocks.ts";
 import { NodeTime } from "./clock/node-time.ts";
-import { processMicros } from "./clock/system-clock.ts";
+import { type Paced, RateWatch } from "./clock/rate-watch.ts";
 import { leadMs } from "./clock/validity.ts";
 import type { Electorate } from "./electorate.ts";
 import { QUARANTINE_ADVICE } from "./errors.ts";
@@ -29,7 +30,7 @@ import { Single } from "./single/single.ts";
 export interface ShardContext {
   readonly settings: Settings;
   readonly entropy: Entropy;
-  readonly clock: Clock;
+  readonly clock: Clock & Paced;
   readonly events: Events;
   readonly closing: AbortSignal;
   readonly warnOfQuarantine: (message: string) => void;
@@ -47,7 +48,7 @@ export class Shard {
 
   constructor({ name, nodes }: ShardSettings, context: ShardContext) {
     const { settings, clock, events } = context;
-    const nodeTime = new NodeTime(Math.max(1, nodes.length));
+    const nodeTime = createNodeTime(nodes.length, context);
     const proposals = new Proposals(leadMs(settings.clockWindowMs));
     this.name = name;
     this.#context = context;
@@ -108,6 +109,13 @@ export class Shard {
     await this.acquirer.close();
     await this.fleet.close();
   }
+}
+
+/** Memory has the clock of its users, which nothing can be learnt of the rate from. */
+function createNodeTime(nodes: number, { clock, events }: ShardContext): NodeTime {
+  if (nodes === 0) return new NodeTime(1);
+  const changed = (rate: number) => events.emit(() => ({ type: "clock-rate", rate }));
+  return new NodeTime(nodes, new RateWatch(nodes, quorumOf(nodes), clock, changed));
 }
 
 function createAcquirer(
