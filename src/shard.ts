@@ -19,7 +19,7 @@ import type { NodeInput } from "./node/connection.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import { inspectAll, type Inspection } from "./node/inspection.ts";
 import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
-import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
+import { MemoryFleet, MemoryNode, sharedMemory } from "./node/memory-node.ts";
 import { checkTtl, type Settings, type ShardSettings } from "./options/settings.ts";
 import { Quorum } from "./quorum/quorum.ts";
 import { quorumOf } from "./quorum/tally.ts";
@@ -157,7 +157,10 @@ function createFleet(
 ): Fleet {
   if (settings.mode === "memory") {
     const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
-    return new MemoryFleet(processMemory(settings.fenceTtlMs), toldTime);
+    return new MemoryFleet(
+      sharedMemory(() => new MemoryNode(processMicros, settings.fenceTtlMs)),
+      toldTime,
+    );
   }
   const { nodeTimeoutMs, connectTimeoutMs } = settings;
   const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);
@@ -181,11 +184,3 @@ const LISTENING_IDLE_MS = 5_000;
 
 /** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
 const SILENCE_MS_MIN = 1_000;
-
-/** One memory for all lockers of the process: otherwise two of them would both have the lock. */
-let sharedMemory: MemoryNode | undefined;
-
-function processMemory(fenceTtlMs: number): MemoryNode {
-  sharedMemory ??= new MemoryNode(processMicros, fenceTtlMs);
-  return sharedMemory;
-}
