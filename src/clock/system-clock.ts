@@ -52,7 +52,7 @@ export class SystemClock implements Clock, Paced {
   readonly #boot = new JumpDetector(BOOT_NOISE_MS);
   #pace = 1;
   #ahead = 0;
-  #wallOffset: number;
+  #wallOffset = Number.NaN;
   /** The monotonic time at which it was read; Infinity once it was dropped. */
   #bootReadAt = -Infinity;
   #hasWallMovedSinceBoot = true;
@@ -69,9 +69,6 @@ export class SystemClock implements Clock, Paced {
     this.#onJump = onJump;
     this.#onHintDropped = onHintDropped;
     this.#source = source;
-    const { monotonicMs, wallMs } = this.#together();
-    this.#wallOffset = wallMs - monotonicMs;
-    this.#wall.jump(this.#wallOffset);
     this.now();
   }
 
@@ -133,8 +130,10 @@ export class SystemClock implements Clock, Paced {
     }
   }
 
+  /** False for what is no time. */
   #hasMoved(wallOffset: number): boolean {
-    return Math.abs(wallOffset - this.#wallOffset) > WALL_NOISE_MS;
+    const isStill = Math.abs(wallOffset - this.#wallOffset) <= WALL_NOISE_MS;
+    return !isStill && Number.isFinite(wallOffset);
   }
 
   /**
@@ -186,15 +185,12 @@ export class SystemClock implements Clock, Paced {
   }
 
   #arm(): void {
-    const next = this.#queue.next();
-    if (next === undefined) {
-      this.#overdueAt = Infinity;
-      return;
-    }
     const now = this.glance();
+    if (now > this.#overdueAt) this.#cancelAlarm();
+    const next = this.#queue.next();
+    if (next === undefined) return;
     const wakeAt = Math.min(next, now + RECHECK_MS);
-    if (this.#alarm !== undefined && this.#wakeAt <= wakeAt && now <= this.#overdueAt)
-      return this.#alarm.hold(true);
+    if (this.#alarm !== undefined && this.#wakeAt <= wakeAt) return this.#alarm.hold(true);
     this.#cancelAlarm();
     this.#wakeAt = wakeAt;
     this.#overdueAt = Math.max(now, wakeAt) + OVERDUE_MS;

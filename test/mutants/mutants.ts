@@ -66,8 +66,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "an alarm that was lost is waited for",
     rule: "L2",
     file: "src/clock/system-clock.ts",
-    find: " && now <= this.#overdueAt)",
-    replace: ")",
+    find: "    if (now > this.#overdueAt) this.#cancelAlarm();\n",
+    replace: "",
   },
   {
     name: "a client that is slewed does not follow the nodes' rate",

@@ -174,6 +174,18 @@ test("a wall clock that says no time for a while changes nothing", () => {
   expect(jumps).toEqual([5_000]);
 });
 
+test("nor one that says none in the beginning", () => {
+  const clocks = new Clocks();
+  const { wall } = clocks;
+  clocks.wall = Number.NaN;
+  const { clock, jumps } = setUp(clocks);
+  clocks.wall = wall;
+  const before = clock.now();
+  clocks.suspend(5_000);
+  expect(clock.now() - before).toBe(5_000);
+  expect(jumps).toEqual([5_000]);
+});
+
 test("time goes on at the pace it is told, and alarms come in time", () => {
   const { clocks, clock } = setUp();
   const before = clock.now();
@@ -208,6 +220,20 @@ test("an alarm that never rang is set again by whatever happens next", () => {
   clocks.alarms[2]?.ring();
   expect(rang).toEqual(["first"]);
   expect(clocks.alarms).toHaveLength(4);
+});
+
+test("an alarm that was lost while nobody waited is not waited for by the next one", () => {
+  const { clocks, clock } = setUp();
+  clock.at(clock.now() + 100, () => {}).cancel();
+  for (let second = 0; second < 3; second++) {
+    clocks.pass(1_000);
+    clock.now();
+  }
+  clock.at(clock.now() + 500, () => {});
+  expect(clocks.alarms.map(({ delayMs, isCancelled }) => [delayMs, isCancelled])).toEqual([
+    [100, true],
+    [500, false],
+  ]);
 });
 
 test("an alarm that is only a little late is left alone", () => {
