@@ -3,7 +3,8 @@
  * the locker cannot tell.
  */
 import { type Entropy, systemEntropy } from "./clock/entropy.ts";
-import { type ClockSource, MachineClocks } from "./clock/system-clock.ts";
+import { MachineClocks } from "./clock/machine-clocks.ts";
+import type { ClockSource } from "./clock/system-clock.ts";
 
 export interface Environment {
   /** The clocks of the machine a locker runs on; the locker closes them. */

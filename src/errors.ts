@@ -269,3 +269,33 @@ function printed(value: unknown): string {
   if (typeof value === "function") return "a function";
   return String(value);
 }
+
+/**
+ * What went wrong, in the words of whatever was thrown. An error that says nothing itself tells what its parts say: where a name has several
+ * addresses, and none can be reached, Node makes an AggregateError without a message. Knows errors by what they have: those of other realms
+ * are no instances of this one's classes, and names of classes do not outlive a minifier.
+ */
+export function messageOf(error: unknown): string {
+  return wordsOf(error, PARTS_DEPTH) ?? "an error without a message";
+}
+
+/** Of errors that are made of errors, so deep. */
+const PARTS_DEPTH = 3;
+
+function wordsOf(error: unknown, depth: number): string | undefined {
+  if (typeof error !== "object" || error === null) return error === "" ? undefined : String(error);
+  const { message, errors, cause, code } = error as Partial<Record<string, unknown>>;
+  if (isText(message)) return message;
+  return partsOf(Array.isArray(errors) ? errors : [cause], depth) ?? (isText(code) ? code : undefined);
+}
+
+/** Each once. */
+function partsOf(parts: readonly unknown[], depth: number): string | undefined {
+  if (depth === 0) return undefined;
+  const words = parts.map((part) => (part === undefined ? undefined : wordsOf(part, depth - 1)));
+  return [...new Set(words.filter(isText))].join("; ") || undefined;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.trim() !== "";
+}

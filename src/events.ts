@@ -73,7 +73,14 @@ export type HoldfastEvent =
   /** A node was admitted by a client with other options; what either promises is then no more than the weaker one keeps. */
   | { readonly type: "mixed-options"; readonly node: string; readonly own: string; readonly others: string }
   /** The client's clocks jumped forward: a suspend, or a step of the wall clock. Leases end that much earlier. */
-  | { readonly type: "clock-jump"; readonly jumpMs: number };
+  | { readonly type: "clock-jump"; readonly jumpMs: number }
+  /**
+   * Most nodes' clocks run `rate` times as fast as this client's: NTP slows it down (or all of theirs up). Leases are counted at their rate
+   * from now on, so that they end that much earlier. Told from 1.01 on, at every change, and with 1 when it is over.
+   */
+  | { readonly type: "clock-rate"; readonly rate: number }
+  /** A clock that suspends are seen by (/proc/uptime) failed or was wrong, and is not asked any more; the wall clock still is. */
+  | { readonly type: "clock-dropped"; readonly clock: "boot"; readonly detail: string };
 
 export type Observer = (event: HoldfastEvent) => void;
 

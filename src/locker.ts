@@ -70,8 +70,10 @@ export class Locker implements AsyncDisposable, Locks {
     // One listener for every waiting acquire: any number of them is no leak.
     setMaxListeners(0, this.#closing.signal);
     this.#events = new Events(settings.observer);
-    this.#clock = new SystemClock(environment.clocks(), (jumpMs) =>
-      this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
+    this.#clock = new SystemClock(
+      environment.clocks(),
+      (jumpMs) => this.#events.emit(() => ({ type: "clock-jump", jumpMs })),
+      (detail) => this.#events.emit(() => ({ type: "clock-dropped", clock: "boot", detail })),
     );
     this.#shards = this.#createShards(environment);
     this.#names = hashedNames([...this.#shards.keys()]);

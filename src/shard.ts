@@ -5,8 +5,9 @@
 import { Acquirer } from "./acquirer.ts";
 import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
+import { processMicros } from "./clock/machine-clocks.ts";
 import { NodeTime } from "./clock/node-time.ts";
-import { processMicros } from "./clock/system-clock.ts";
+import { type Paced, RateWatch } from "./clock/rate-watch.ts";
 import { leadMs } from "./clock/validity.ts";
 import type { Electorate } from "./electorate.ts";
 import { QUARANTINE_ADVICE } from "./errors.ts";
@@ -18,7 +19,7 @@ import type { NodeInput } from "./node/connection.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import { inspectAll, type Inspection } from "./node/inspection.ts";
 import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
-import { MemoryFleet, MemoryNode } from "./node/memory-node.ts";
+import { MemoryFleet, MemoryNode, sharedMemory } from "./node/memory-node.ts";
 import { checkTtl, type Settings, type ShardSettings } from "./options/settings.ts";
 import { Quorum } from "./quorum/quorum.ts";
 import { quorumOf } from "./quorum/tally.ts";
@@ -29,7 +30,7 @@ import { Single } from "./single/single.ts";
 export interface ShardContext {
   readonly settings: Settings;
   readonly entropy: Entropy;
-  readonly clock: Clock;
+  readonly clock: Clock & Paced;
   readonly events: Events;
   readonly closing: AbortSignal;
   readonly warnOfQuarantine: (message: string) => void;
@@ -47,7 +48,7 @@ export class Shard {
 
   constructor({ name, nodes }: ShardSettings, context: ShardContext) {
     const { settings, clock, events } = context;
-    const nodeTime = new NodeTime(Math.max(1, nodes.length));
+    const nodeTime = createNodeTime(nodes.length, context);
     const proposals = new Proposals(leadMs(settings.clockWindowMs));
     this.name = name;
     this.#context = context;
@@ -110,6 +111,13 @@ export class Shard {
   }
 }
 
+/** Memory has the clock of its users, which nothing can be learnt of the rate from. */
+function createNodeTime(nodes: number, { clock, events }: ShardContext): NodeTime {
+  if (nodes === 0) return new NodeTime(1);
+  const changed = (rate: number) => events.emit(() => ({ type: "clock-rate", rate }));
+  return new NodeTime(nodes, new RateWatch(nodes, quorumOf(nodes), clock, changed));
+}
+
 function createAcquirer(
   { settings, entropy, clock, events, closing }: ShardContext,
   fleet: Fleet,
@@ -149,7 +157,10 @@ function createFleet(
 ): Fleet {
   if (settings.mode === "memory") {
     const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
-    return new MemoryFleet(processMemory(settings.fenceTtlMs), toldTime);
+    return new MemoryFleet(
+      sharedMemory(() => new MemoryNode(processMicros, settings.fenceTtlMs)),
+      toldTime,
+    );
   }
   const { nodeTimeoutMs, connectTimeoutMs } = settings;
   const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);
@@ -173,11 +184,3 @@ const LISTENING_IDLE_MS = 5_000;
 
 /** A connection is given up only after several requests went unanswered: until then their releases can queue behind them. */
 const SILENCE_MS_MIN = 1_000;
-
-/** One memory for all lockers of the process: otherwise two of them would both have the lock. */
-let sharedMemory: MemoryNode | undefined;
-
-function processMemory(fenceTtlMs: number): MemoryNode {
-  sharedMemory ??= new MemoryNode(processMicros, fenceTtlMs);
-  return sharedMemory;
-}

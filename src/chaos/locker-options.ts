@@ -1,5 +1,5 @@
 /** The options of a scenario's lockers: short times, so that what takes a ttl takes a second. */
-import { quarantineMs, type ValidityRules } from "../clock/validity.ts";
+import { DRIFT_FACTOR, quarantineMs, type ValidityRules } from "../clock/validity.ts";
 import type { LockerPlan } from "./scenario.ts";
 
 export interface PlannedOptions {
@@ -11,8 +11,6 @@ export interface PlannedOptions {
   readonly restartGuard: "strict" | "trust";
   readonly rules: ValidityRules;
 }
-
-const DRIFT_FACTOR = 0.01;
 
 export function lockerOptionsOf(plan: LockerPlan = {}): PlannedOptions {
   const { mode = "quorum", ttlMs = 1_000, maxTtlMs = ttlMs, clockWindowMs = 50, nodeTimeoutMs } = plan;

@@ -2,7 +2,7 @@
 import { Redis, type RedisOptions } from "ioredis";
 
 import type { NodeInput } from "../index.ts";
-import { messageOf } from "./exit.ts";
+import { messageOf } from "../errors.ts";
 
 export interface Patient {
   /** Address without credentials. */
@@ -26,7 +26,7 @@ export async function examine(input: NodeInput): Promise<Patient> {
   const { host = "localhost", port = 6379, path } = client.options;
   const place = { node: path ?? `${host}:${port}`, host: path ?? host };
   let lastError = "";
-  client.on("error", (error: Error) => (lastError = error.message));
+  client.on("error", (error: Error) => (lastError = messageOf(error)));
   try {
     await client.connect();
     const asked = performance.now();

@@ -31,7 +31,3 @@ export function exitCodeOf(error: unknown): number {
       return EXIT.failed;
   }
 }
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

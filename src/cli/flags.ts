@@ -2,7 +2,8 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 
 import { createLocker, loadConfig, type Locker, type LockerOptions, type Observer } from "../index.ts";
-import { messageOf, UsageError } from "./exit.ts";
+import { messageOf } from "../errors.ts";
+import { UsageError } from "./exit.ts";
 
 export const NODE_FLAGS = {
   nodes: { type: "string" },

@@ -7,7 +7,8 @@ import { constants } from "node:os";
 
 import type { Lease } from "../index.ts";
 import type { Command } from "./command.ts";
-import { EXIT, messageOf, UsageError } from "./exit.ts";
+import { messageOf } from "../errors.ts";
+import { EXIT, UsageError } from "./exit.ts";
 import { duration, NODE_FLAGS, parsed, span, withLocker } from "./flags.ts";
 import type { Terminal } from "./terminal.ts";
 

@@ -33,6 +33,16 @@ export function deadline(clock: Clock, instant: Instant, run: () => void): Timer
   return { cancel: () => timer.cancel() };
 }
 
+const SETTLED = Promise.resolve();
+
+/**
+ * Runs `run` when the present code has ended, before anything else happens. A promise cannot be faked: `queueMicrotask` is taken by fake
+ * timers (Jest's by default), and what was left to it under them never runs. `run` must not throw.
+ */
+export function soon(run: () => void): void {
+  void SETTLED.then(run);
+}
+
 /** Something to wait for that ends by itself: settles when told to, or after `timeoutMs` (may be Infinity), whichever comes first. */
 export class Latch {
   readonly settled: Promise<undefined>;

@@ -5,6 +5,7 @@
  * cannot move. Offsets are node time in µs minus client time in µs.
  */
 import type { Instant } from "./clock.ts";
+import type { Forward, RateWatch } from "./rate-watch.ts";
 
 interface Interval {
   readonly low: number;
@@ -17,14 +18,23 @@ const AGEING_US_PER_MS = 0.2;
 
 export class NodeTime {
   readonly #samples: (Interval | undefined)[];
+  readonly #rate: RateWatch | undefined;
   #median: number | undefined;
 
-  constructor(nodes: number) {
+  /** `rate`: hears of every reply, and may put the client's clock forward. */
+  constructor(nodes: number, rate?: RateWatch) {
+    this.#rate = rate;
     this.#samples = Array.from({ length: nodes }, () => undefined);
   }
 
   /** Node `index` said `nodeUs` at some moment between the two instants. */
   observe(index: number, nodeUs: number, askedAt: Instant, answeredAt: Instant): void {
+    const forward = this.#rate?.observe(index, nodeUs, askedAt, answeredAt);
+    this.#sample(index, nodeUs, askedAt, answeredAt);
+    if (forward !== undefined) this.#putBack(forward, answeredAt);
+  }
+
+  #sample(index: number, nodeUs: number, askedAt: Instant, answeredAt: Instant): void {
     const fresh = { low: nodeUs - answeredAt * 1_000, high: nodeUs - askedAt * 1_000, at: answeredAt };
     if (!isBetter(fresh, this.#samples[index])) return;
     this.#samples[index] = fresh;
@@ -53,6 +63,16 @@ export class NodeTime {
     const sample = this.#samples[index];
     if (sample === undefined) return 0;
     return this.offsetsUs().filter((offset) => Math.abs(offset - middle(sample)) <= windowMs * 1_000).length;
+  }
+
+  /** The client's clock was put forward, so that offsets are smaller: of a sample as old as the baseline that was so already. */
+  #putBack({ lostMs, baselineMs }: Forward, now: Instant): void {
+    this.#samples.forEach((sample, index) => {
+      if (sample === undefined) return;
+      const us = 1_000 * lostMs * Math.max(0, 1 - (now - sample.at) / baselineMs);
+      this.#samples[index] = { low: sample.low - us, high: sample.high - us, at: sample.at + lostMs };
+    });
+    this.#median = medianOf(this.offsetsUs());
   }
 
   offsetsUs(): number[] {

@@ -2,7 +2,7 @@
  * `holdfast/node-redis`: nodes that are reached by node-redis (the package `redis`, 5 or 6). A client is duplicated, never used or
  * changed: its duplicates queue nothing, and connect again only when they are told to.
  */
-import { ConfigError } from "../errors.ts";
+import { ConfigError, messageOf } from "../errors.ts";
 import type { ClientAdapter, ClientSession } from "../node/connection.ts";
 import { foreignKind, isNodeRedisClient, kindOf } from "../options/node-input.ts";
 
@@ -39,7 +39,7 @@ export function nodeRedis(client: NodeRedisClient): ClientAdapter {
     keyPrefix: options.keyPrefix?.toString(),
     open: async ({ ended, signal, connectTimeoutMs }): Promise<ClientSession> => {
       const session = client.duplicate({ ...OVERRIDES, socket: socketOf(client.options, connectTimeoutMs) });
-      session.on("error", (error) => ended(error?.message ?? "the connection failed"));
+      session.on("error", (error) => ended(messageOf(error)));
       session.on("end", () => ended("the connection ended"));
       signal.addEventListener("abort", () => end(session), { once: true });
       await session.connect();

@@ -3,6 +3,7 @@
  * rest: dialling again, patience, silence, and what becomes of requests when a session ends.
  */
 import { type Clock, Latch, type Timer } from "../clock/clock.ts";
+import { messageOf } from "../errors.ts";
 import {
   type ClientAdapter,
   type ClientSession,
@@ -12,7 +13,6 @@ import {
   type ConnectionTimes,
   type Listener,
   type ListenerEvents,
-  messageOf,
   reconnectDelayMs,
   type SessionTerms,
   SilenceWatch,

@@ -75,11 +75,6 @@ export class ConnectionEndedError extends Error {
   }
 }
 
-/** Of whatever a client library rejects with. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 export interface Connection {
   /** Address without credentials, for people. */
   readonly name: string;

@@ -5,7 +5,7 @@
  */
 import { type Clock, type Instant, Latch, type Timer } from "../clock/clock.ts";
 import type { NodeTime } from "../clock/node-time.ts";
-import { leadMs, quarantineMs, type ValidityRules } from "../clock/validity.ts";
+import { leadMs, quarantineMs, type ValidityRules, unslewed } from "../clock/validity.ts";
 import { ConfigError } from "../errors.ts";
 import type { Events } from "../events.ts";
 import type { ConnectionTimes, NodeInput } from "./connection.ts";
@@ -225,7 +225,7 @@ export class RedisFleet implements Fleet {
     return {
       notBeforeUs: watch.notBeforeUs(nodeUs, askedAt),
       youngSinceUs:
-        marker === undefined ? 0 : watch.youngSinceUs(marker, nodeUs, answeredAt, this.#terms.driftFactor),
+        marker === undefined ? 0 : watch.youngSinceUs(marker, nodeUs, answeredAt, unslewed(this.#terms)),
     };
   }
 

@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import { Command, Redis, type RedisOptions } from "ioredis";
 
 import type { Clock, Timer } from "../clock/clock.ts";
+import { messageOf } from "../errors.ts";
 import {
   type Connection,
   ConnectionEndedError,
@@ -22,6 +23,7 @@ import {
   SilenceWatch,
 } from "./connection.ts";
 import { commandOf, type Wire } from "./resp.ts";
+import { SentinelClients } from "./sentinel-clients.ts";
 
 /** A node that is no adapter. */
 export type IoredisInput = Exclude<NodeInput, ClientAdapter>;
@@ -36,6 +38,7 @@ export class IoredisConnection implements Connection {
   readonly #clock: Clock;
   readonly #times: ConnectionTimes;
   readonly #silence: SilenceWatch;
+  readonly #sentinels: SentinelClients;
   #readyWatch: Timer | undefined;
   #lastError = "not connected yet";
   /** What comes of this dial any more follows from its reset. */
@@ -47,6 +50,7 @@ export class IoredisConnection implements Connection {
     this.#times = times;
     const client = createClient(input, times.connectTimeoutMs);
     this.#redis = client.redis;
+    this.#sentinels = new SentinelClients(client.redis, CLOSE_GRACE_MS);
     this.keyPrefix = client.keyPrefix;
     this.name = addressOf(this.#redis.options);
     this.#silence = new SilenceWatch(clock, times.silenceMs, (detail) => this.#reset(detail));
@@ -74,7 +78,7 @@ export class IoredisConnection implements Connection {
     try {
       return await this.#redis.call(command, ...args);
     } catch (error) {
-      throw endedOr(error);
+      throw this.#endedOr(error);
     } finally {
       this.#silence.answered();
     }
@@ -97,9 +101,18 @@ export class IoredisConnection implements Connection {
       },
       (error: unknown) => {
         this.#silence.answered();
-        failed(endedOr(error));
+        failed(this.#endedOr(error));
       },
     );
+  }
+
+  /**
+   * What a request failed with: an answer of the server, or the end of its connection. Told by the connection and not by the error, whose
+   * class is ioredis's own and has another name in a bundle that was minified.
+   */
+  #endedOr(error: unknown): unknown {
+    const hasEnded = !this.isReady || socketOf(this.#redis)?.writable === false;
+    return hasEnded ? new ConnectionEndedError() : error;
   }
 
   /** Ends it with a reset: a close would leave unsent requests to the kernel, which delivers them when a partition heals. */
@@ -118,6 +131,7 @@ export class IoredisConnection implements Connection {
   close(): Promise<void> {
     this.#closed = true;
     this.#stopWatching();
+    this.#sentinels.close();
     const stream = socketOf(this.#redis);
     return new Promise((resolve) => {
       if (this.#redis.status === "end" || this.#redis.status === "wait") return resolve();
@@ -137,9 +151,9 @@ export class IoredisConnection implements Connection {
     const redis = this.#redis;
     redis.on("error", (error: Error) => {
       if (this.#isReset) return;
-      this.#lastError = error.message;
+      this.#lastError = messageOf(error);
       // Before it is ready, ioredis goes on over some (then SELECT has failed, and it is another database), and waits for the other side over others.
-      if (redis.status === "connect") this.#reset(error.message);
+      if (redis.status === "connect") this.#reset(this.#lastError);
     });
     redis.on("connect", () => {
       this.#isReset = false;
@@ -173,12 +187,6 @@ export class IoredisConnection implements Connection {
   }
 }
 
-/** How ioredis calls it when a connection ends under a request that it is told not to send again. */
-function endedOr(error: unknown): unknown {
-  const hasEnded = error instanceof Error && error.name === "MaxRetriesPerRequestError";
-  return hasEnded ? new ConnectionEndedError() : error;
-}
-
 /** A command that is in words already: what would be made of its arguments is handed in. */
 class WrittenCommand extends Command {
   readonly #text: string;
@@ -196,6 +204,7 @@ class WrittenCommand extends Command {
 /** A second connection to the server, on which notices are heard. Nothing rests on it: whatever it misses costs time only. */
 export class IoredisListener implements Listener {
   readonly #redis: Redis;
+  readonly #sentinels: SentinelClients;
   #isListening = false;
 
   constructor(
@@ -205,6 +214,7 @@ export class IoredisListener implements Listener {
     events: ListenerEvents,
   ) {
     this.#redis = createClient(input, connectTimeoutMs).redis;
+    this.#sentinels = new SentinelClients(this.#redis, CLOSE_GRACE_MS);
     this.#redis.on("error", () => {}); // The command connection says what is wrong with the server.
     this.#redis.on("message", (_channel, message: string) => events.heard(message));
     this.#redis.on("close", () => (this.#isListening = false));
@@ -230,6 +240,7 @@ export class IoredisListener implements Listener {
 
   close(): Promise<void> {
     this.#isListening = false;
+    this.#sentinels.close();
     this.#redis.disconnect();
     socketOf(this.#redis)?.destroy();
     return Promise.resolve();
@@ -255,6 +266,8 @@ function profile(connectTimeout: number): RedisOptions & { replyMapping: "legacy
     socketTimeout: undefined,
     reconnectOnError: null,
     retryStrategy: reconnectDelayMs,
+    // A timer that is left behind where the connection had ended already, and keeps the process alive.
+    disconnectTimeout: CLOSE_GRACE_MS,
     // Scripts answer with strings and integers; the older protocol has both, and every server speaks it.
     protocol: 2,
     replyMapping: "legacy",

@@ -128,12 +128,27 @@ export class NodeState {
     return this.#locks.size + this.#fences.size + this.#lines.size;
   }
 
-  /** Forgets what has expired. */
-  sweep(nowUs: number): void {
+  /** Forgets what has expired, and fences of keys that nobody holds until there are no more than `fencesMax`. */
+  sweep(nowUs: number, fencesMax: number = Infinity): void {
     for (const map of [this.#locks, this.#fences]) {
       for (const [key, entry] of map) if (isExpired(entry, nowUs)) map.delete(key);
     }
+    if (this.#fences.size > fencesMax) this.#forgetFences(fencesMax);
     this.#lines.sweep((expiresMs) => hasPassed(expiresMs, nowUs));
+  }
+
+  /** Those that have stood longest first. The floor takes the place of all that are forgotten, so that no key is granted a smaller one. */
+  #forgetFences(fencesMax: number): void {
+    const marker = this.#marker;
+    if (marker === undefined) return;
+    let { floor } = marker;
+    for (const [key, fence] of this.#fences) {
+      if (this.#fences.size <= fencesMax) break;
+      if (this.#locks.has(key)) continue;
+      floor = Math.max(floor, fence.value);
+      this.#fences.delete(key);
+    }
+    this.#marker = { ...marker, floor };
   }
 
   apply(request: Request, terms: NodeTerms, nowUs: number): Vote {

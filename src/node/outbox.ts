@@ -2,6 +2,7 @@
  * Requests to one node, batched: what is asked in one turn of the event loop travels in one script call. A single request is sent at
  * the end of the turn it was made in and waits for nobody. Bounded: a node that does not answer costs a full outbox, not memory.
  */
+import { soon } from "../clock/clock.ts";
 import type { Faulted, Vote } from "./lock-node.ts";
 import type { EncodedRequest } from "./script-calls.ts";
 
@@ -56,7 +57,7 @@ export class Outbox {
   }
 
   put(request: EncodedRequest, reply: (vote: Vote) => void): void {
-    if (this.#requests.length >= WAITING_MAX) return queueMicrotask(() => reply(FULL));
+    if (this.#requests.length >= WAITING_MAX) return soon(() => reply(FULL));
     this.#requests.push(request);
     this.#replies.push(reply);
     this.#planFlush();
@@ -65,7 +66,7 @@ export class Outbox {
   #planFlush(): void {
     if (this.#isFlushPlanned) return;
     this.#isFlushPlanned = true;
-    queueMicrotask(this.#flush);
+    soon(this.#flush);
   }
 
   /** How many of those that wait go into one call. */

@@ -4,8 +4,9 @@
  */
 import { createHash } from "node:crypto";
 
-import type { Clock, Instant } from "../clock/clock.ts";
-import { type Connection, ConnectionEndedError, type Listener, messageOf } from "./connection.ts";
+import { type Clock, type Instant, soon } from "../clock/clock.ts";
+import { messageOf } from "../errors.ts";
+import { type Connection, ConnectionEndedError, type Listener } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
 import { FENCE_KEY_PATTERN, noticeChannel } from "./key-names.ts";
@@ -191,7 +192,7 @@ export class RedisNode implements LockNode {
 
   ask(request: Request, reply: (vote: Vote) => void): void {
     const answer = this.#answerBefore(request);
-    if (answer !== undefined) return queueMicrotask(() => reply(answer));
+    if (answer !== undefined) return soon(() => reply(answer));
     this.#outbox.put(this.#encoded(request), reply);
   }
 
@@ -200,7 +201,7 @@ export class RedisNode implements LockNode {
   }
 
   inspect(keys: readonly string[], reply: (sighting: Sighting | Faulted) => void): void {
-    if (!this.#connection.isReady) return queueMicrotask(() => reply(this.#unreachable()));
+    if (!this.#connection.isReady) return soon(() => reply(this.#unreachable()));
     this.#run(
       INSPECT,
       inspectCall(keys.map((key) => this.#prefix(key))),
@@ -288,7 +289,7 @@ export class RedisNode implements LockNode {
 
   #send(requests: readonly EncodedRequest[], answer: (votes: readonly Vote[]) => void): void {
     const fail = (fault: Faulted) => answer(requests.map(() => fault));
-    if (!this.#connection.isReady) return queueMicrotask(() => fail(this.#unreachable()));
+    if (!this.#connection.isReady) return soon(() => fail(this.#unreachable()));
     const [lone] = requests;
     const askedAt = this.#clock.glance();
     this.#run(

@@ -18,6 +18,7 @@ export type MetricName =
   | "acquire_attempts_total"
   | "acquire_duration_seconds"
   | "clock_jumps_total"
+  | "clock_rate"
   | "extension_duration_seconds"
   | "extensions_total"
   | "hold_duration_seconds"
@@ -101,6 +102,11 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
     help: "Forward jumps of this machine's clocks: suspends, and steps of the wall clock",
     labels: [],
   },
+  clock_rate: {
+    type: "gauge",
+    help: "How fast the nodes' clocks run by this client's clock, where that is more than 1 % faster",
+    labels: [],
+  },
 };
 
 export interface Measure {
@@ -159,6 +165,10 @@ export class Measurer {
         return [measureOf("node_clock_skew_seconds", event.skewMs / 1_000, { node: event.node })];
       case "clock-jump":
         return [measureOf("clock_jumps_total", 1)];
+      case "clock-rate":
+        return [measureOf("clock_rate", event.rate)];
+      case "clock-dropped":
+        return [];
     }
   }
 

@@ -14,7 +14,7 @@ import {
   type TracerProvider,
 } from "@opentelemetry/api";
 
-import { wallMs } from "../clock/system-clock.ts";
+import { wallMs } from "../clock/machine-clocks.ts";
 import type { HoldfastEvent, Observer } from "../events.ts";
 import { type Measure, Measurer, METRICS, type MetricName, nameOf } from "./metrics.ts";
 

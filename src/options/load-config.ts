@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 
-import { ConfigError, shown } from "../errors.ts";
+import { ConfigError, messageOf, shown } from "../errors.ts";
 import type { LockerOptions } from "./options.ts";
 import { resolveOptions } from "./settings.ts";
 
@@ -66,10 +66,7 @@ function readJson(path: string): Record<string, unknown> {
   try {
     parsed = JSON.parse(readFileSync(path, "utf8"));
   } catch (error) {
-    throw new ConfigError(
-      `config file ${shown(path)} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
+    throw new ConfigError(`config file ${shown(path)} cannot be read: ${messageOf(error)}`, { cause: error });
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
     throw new ConfigError(`config file ${shown(path)} must hold one JSON object, got ${shown(parsed)}`);

@@ -4,7 +4,13 @@
  */
 import { hostname } from "node:os";
 
-import { QUARANTINE_TTL_MS_MAX, quarantineMs, validityMs, type ValidityRules } from "../clock/validity.ts";
+import {
+  DRIFT_FACTOR,
+  QUARANTINE_TTL_MS_MAX,
+  quarantineMs,
+  validityMs,
+  type ValidityRules,
+} from "../clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "../errors.ts";
 import type { Observer } from "../events.ts";
 import type { RestartGuard } from "../node/fleet.ts";
@@ -106,7 +112,13 @@ export function resolveOptions(options: LockerOptions): Settings {
     longestMs,
   );
   const rules: ValidityRules = {
-    driftFactor: number("driftFactor", given["driftFactor"], 0.01, 0, 0.25),
+    driftFactor: number(
+      "driftFactor",
+      given["driftFactor"],
+      mode === "memory" ? 0.01 : DRIFT_FACTOR,
+      0,
+      0.25,
+    ),
     clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
   };
   // Locks and their fences expire apart by this; it is for releases that come before their acquires, and for keys nobody uses.

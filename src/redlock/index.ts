@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from "node:events";
 
-import { wallMs } from "../clock/system-clock.ts";
+import { wallMs } from "../clock/machine-clocks.ts";
 import { ConfigError, LockerClosedError, OptionRangeError } from "../errors.ts";
 import type { HoldfastEvent } from "../events.ts";
 import type { Lease } from "../lease/lease.ts";

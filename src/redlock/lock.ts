@@ -1,5 +1,5 @@
 /** A lock as redlock hands it out, resting on a lease. */
-import { wallMs } from "../clock/system-clock.ts";
+import { wallMs } from "../clock/machine-clocks.ts";
 import type { Lease } from "../lease/lease.ts";
 import { ExecutionError, type ExecutionResult, type ExecutionStats } from "./errors.ts";
 import type { Callback } from "./callbacks.ts";

@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 
-import { monotonicMs } from "../clock/system-clock.ts";
+import { monotonicMs } from "../clock/machine-clocks.ts";
 import { type CommandOutput, exitCodeOrUsage, orUsage, UsageError } from "../usage.ts";
 import { added, emptySummary, type Summary } from "./summary.ts";
 import { runSeed } from "./swarm.ts";

@@ -2,7 +2,7 @@
  * What one seed means: how large the cluster is, what its clients do, and which faults hit it how often. Swarm testing: each run has
  * only some kinds of faults, since all at once hide each other.
  */
-import { leadMs, quarantineMs, type ValidityRules, validityMs } from "../clock/validity.ts";
+import { DRIFT_FACTOR, leadMs, quarantineMs, type ValidityRules, validityMs } from "../clock/validity.ts";
 import { quorumOf } from "../quorum/tally.ts";
 import type { Weather } from "./network.ts";
 import type { Prng } from "./prng.ts";
@@ -131,7 +131,7 @@ export function drawPlan(seed: string, prng: Prng): Plan {
 
 /** What the lockers of a run go by: the library's defaults, and the run's window. */
 function rulesOf(clockWindowMs: number): ValidityRules {
-  return { driftFactor: 0.01, clockWindowMs };
+  return { driftFactor: DRIFT_FACTOR, clockWindowMs };
 }
 
 /** N2: how long the least patient client keeps a node out that lost its memory. */

@@ -17,6 +17,8 @@ export class SimProcess {
   readonly name: string;
   /** Asked when a clock is read, for how long the process stands still right there; a fault to be injected. */
   hesitate: () => number = () => 0;
+  /** How fast its locker's time runs against its monotonic clock, as its events say (`clock-rate`). */
+  pace = 1;
   readonly #clock: VirtualClock;
   readonly #rate: number;
   #wallStepMs = 0;
@@ -41,9 +43,9 @@ export class SimProcess {
     return Math.max(this.#clock.now(), this.#stoppedUntil);
   }
 
-  /** How fast its monotonic clock runs. */
+  /** How fast the time of its locker runs. */
   get rate(): number {
-    return this.#rate;
+    return this.#rate * this.pace;
   }
 
   /** Runs now, or when the process runs again, in the order of the calls; never once it was killed. */
@@ -93,9 +95,9 @@ export class SimProcess {
     this.#suspendedMs += ms;
   }
 
-  /** When something began that took so much of its monotonic time and has ended by `end`. */
-  beginOf(end: number, monotonicMs: number): number {
-    let begin = end - monotonicMs / this.#rate;
+  /** When something began that took so much of its locker's time and has ended by `end`. */
+  beginOf(end: number, durationMs: number): number {
+    let begin = end - durationMs / this.rate;
     for (const { from, ms } of this.#suspensions.toReversed()) if (from + ms > begin) begin -= ms;
     return begin;
   }

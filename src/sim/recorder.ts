@@ -89,7 +89,8 @@ export class Recorder {
 
   /** For a client's observer. */
   heard(process: SimProcess, event: HoldfastEvent): void {
-    if (event.type === "clock-jump") return this.#jumped(process);
+    if (event.type === "clock-rate") process.pace = event.rate;
+    if (event.type === "clock-jump" || event.type === "clock-rate") return this.#jumped(process);
     if (event.type !== "extended" && event.type !== "lost") return;
     const [op, held] = this.#find(process, event.fence, event.keys) ?? [];
     if (op === undefined || held === undefined) return;

@@ -24,7 +24,7 @@ test("defaults", () => {
     maxTtlMs: 10_000,
     nodeTimeoutMs: 250,
     clockWindowMs: 100,
-    driftFactor: 0.01,
+    driftFactor: 0.085,
     waitMs: 12_800,
     fenceTtlMs: 86_400_000,
     restartGuard: "strict",

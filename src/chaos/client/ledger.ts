@@ -90,7 +90,7 @@ export class Ledger {
   /** For the observer of the client's locker. */
   heard(event: HoldfastEvent): void {
     if (event.type === "acquired") this.#grants.set(event.fence, event.nodes);
-    else if (event.type === "clock-jump") this.#jumped();
+    else if (event.type === "clock-jump" || event.type === "clock-rate") this.#jumped();
     else if (event.type === "extended") this.#extended(event);
     else if (event.type === "lost") this.#lost(event);
   }

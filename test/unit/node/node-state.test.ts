@@ -319,3 +319,47 @@ describe("N8: a request of another time is refused", () => {
     expect(node.apply(extend, TERMS, LATER_US)).toMatchObject(refused);
   });
 });
+
+describe("a bounded past (memory mode)", () => {
+  const AHEAD_US = LATER_US + LEAD_US;
+
+  /** Of so many keys that were held once, each with a fence as far ahead of the node's time as can be. */
+  function used(keys: number): NodeState {
+    const node = admitted(NOW_US);
+    for (let key = 0; key < keys; key++) {
+      const names = { keys: [`k${key}`], holder: "v" };
+      node.apply(acquire(AHEAD_US - key, LATER_US, names), TERMS, LATER_US);
+      node.apply({ op: "release", proposal: AHEAD_US - key, wakes: false, ...names }, TERMS, LATER_US);
+    }
+    return node;
+  }
+
+  test("fences beyond the bound are forgotten, and no smaller one is granted for any key", () => {
+    const node = used(100);
+    node.sweep(LATER_US, 10);
+    expect(node.size).toBe(10);
+    expect(node.marker?.floor).toBe(AHEAD_US);
+    for (let key = 0; key < 100; key++) {
+      const again = acquire(AHEAD_US - key, LATER_US, { keys: [`k${key}`], holder: "w" });
+      expect(node.apply(again, TERMS, LATER_US)).toMatchObject({ reason: "stale", fence: AHEAD_US });
+    }
+    const laterUs = LATER_US + 1_000;
+    expect(node.apply(acquire(AHEAD_US + 1, laterUs, { keys: ["k0"] }), TERMS, laterUs).kind).toBe("granted");
+  });
+
+  test("the fence of a lock that is held stays, and so does the lock", () => {
+    const node = used(20);
+    const held = acquire(AHEAD_US, LATER_US, { keys: ["held"] });
+    node.apply(held, TERMS, LATER_US);
+    node.sweep(LATER_US, 0);
+    expect(node.size).toBe(2);
+    expect(node.apply(held, TERMS, LATER_US).kind).toBe("granted"); // N5: a duplicate delivery.
+    expect(node.inspect(["held"], LATER_US).keys).toMatchObject([{ holder: "v", fence: AHEAD_US }]);
+  });
+
+  test("without a bound, and below it, nothing but what has expired is forgotten", () => {
+    const node = used(20);
+    for (const bound of [undefined, 20]) node.sweep(LATER_US, bound);
+    expect([node.size, node.marker?.floor]).toEqual([20, admitted(NOW_US).marker?.floor]);
+  });
+});
