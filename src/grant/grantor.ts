@@ -77,6 +77,7 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     const polled = electorate.poll({
       request: () => request,
       timeoutMs: Math.min(rules.nodeTimeoutMs, validityMs(ttlMs, rules)),
+      isAttempt: true,
       gated: attempt.gated,
       late: (index, vote) => {
         claim.hear(index, vote);
