@@ -3,7 +3,7 @@
  */
 import type { Clock } from "../clock/clock.ts";
 import type { Ballot, Electorate, Poll } from "../electorate.ts";
-import type { LockNode } from "../node/lock-node.ts";
+import type { LockNode, Vote } from "../node/lock-node.ts";
 import { Promptness } from "./promptness.ts";
 import { Round, type RoundContext } from "./round.ts";
 import { quorumOf } from "./tally.ts";
@@ -46,8 +46,8 @@ export class Quorum implements Electorate {
 
 /**
  * Rule C7: after a split vote contenders meet at one node first, and only the one that wins there goes on to the others. A node
- * that does not answer properly, or not as soon as it should, is passed over; one that refuses ends the round, with the others unasked and
- * untouched.
+ * that cannot vote, or does not answer as soon as it should, is passed over; one that refuses the key ends the round, with the others unasked
+ * and untouched.
  */
 function askThroughGate(round: Round, order: readonly number[]): void {
   const [gate, ...others] = order;
@@ -57,9 +57,13 @@ function askThroughGate(round: Round, order: readonly number[]): void {
     gate,
     (vote) => {
       if (vote.kind === "granted") round.askAll();
-      else if (vote.kind === "refused") round.close();
+      else if (isAboutTheKey(vote)) round.close();
       else next();
     },
     next,
   );
+}
+
+function isAboutTheKey(vote: Vote): boolean {
+  return vote.kind === "refused" && (vote.reason === "held" || vote.reason === "stale");
 }
