@@ -12,6 +12,7 @@ import { Lease, type LeaseTerms } from "./lease/lease.ts";
 import type { NoLease } from "./refusals.ts";
 import { type Attempter, attemptUntil, type Manner, PLAINLY } from "./wait/attempts.ts";
 import { Courtesy } from "./wait/courtesy.ts";
+import { Pace } from "./wait/pace.ts";
 import { type Place, Turnstile } from "./wait/turnstile.ts";
 import { type Herald, Wakeups } from "./wait/wakeups.ts";
 
@@ -122,6 +123,7 @@ export class Acquirer {
   readonly #context: AcquirerContext;
   readonly #turnstile: Turnstile<Contender, Handed>;
   readonly #courtesy: Courtesy;
+  readonly #pace: Pace<Denial>;
   readonly #wakeups: Wakeups;
   readonly #leases = new Set<Lease>();
   readonly #home: Home;
@@ -134,6 +136,7 @@ export class Acquirer {
     this.#context = context;
     this.#turnstile = new Turnstile(clock);
     this.#courtesy = new Courtesy(clock);
+    this.#pace = new Pace(clock);
     const waiter = context.entropy.unique();
     const isHeld = (key: string) => !this.#turnstile.isFree([key]);
     this.#wakeups = new Wakeups({ heralds, quorum, waiter, idleMs, isHeld, clock });
@@ -160,6 +163,7 @@ export class Acquirer {
       return this.#settled(this.#patiently(contender, place, began, courtesyMs));
     // Nearly always the first attempt is granted: then nothing of what else there is to waiting is needed.
     return this.#context.grantor.attempt(requestOf(job, PLAINLY)).then((first) => {
+      if (first.kind === "denied") this.#noteFailure(job.nodeKeys, first);
       if (first.kind === "denied" || this.#context.closing.aborted)
         return this.#settled(this.#patiently(contender, place, began, courtesyMs, first));
       this.#noteSettled();
@@ -251,7 +255,8 @@ export class Acquirer {
     first: Grant | Denial | undefined,
   ): Granted | NoLease | Promise<Granted | NoLease> {
     if (first?.kind === "granted") return this.#granted(first, 1);
-    if (place === undefined || place.isFirst) return this.#pursue(contender, place, began, courtesyMs, first);
+    if (place === undefined || place.isFirst)
+      return this.#pursue(contender, place, began, courtesyMs, first, first === undefined ? 0 : 1);
     return this.#queue(contender, place, began);
   }
 
@@ -273,9 +278,20 @@ export class Acquirer {
     const { waitMs, signal } = contender.job;
     const turn = await place.turn({ deadline: began + waitMs, signal, closing }, clock);
     if (turn === "late") return { kind: "queued", before: place.before().map((each) => each.job) };
-    if (turn === "first")
-      return this.#pursue(contender, place, began, this.#courtesy.take(contender.job.nodeKeys));
+    if (turn === "first") return this.#goOn(contender, place, began);
     return { kind: "granted", attempts: 1, ...turn.handed };
+  }
+
+  /** Of several keys, those that others have are to be asked for less often; where nobody has any, all of them. */
+  #noteFailure(nodeKeys: readonly string[], denial: Denial): void {
+    this.#pace.failed(denial.heldKeys.length > 0 ? denial.heldKeys : nodeKeys, denial);
+  }
+
+  /** Its turn has come. Where those before it failed again and again, it goes on with what they were told. */
+  #goOn(contender: Contender, place: Spot, began: Instant): Promise<Granted | NoLease> {
+    const { nodeKeys } = contender.job;
+    const courtesyMs = this.#courtesy.take(nodeKeys);
+    return this.#pursue(contender, place, began, courtesyMs, this.#pace.last(nodeKeys), 0);
   }
 
   #granted(grant: Grant, attempts: number): Granted {
@@ -289,10 +305,13 @@ export class Acquirer {
     place: Spot | undefined,
     began: Instant,
     courtesyMs: number,
-    first?: Denial,
+    first: Denial | undefined,
+    made: number,
   ): Promise<Granted | NoLease> {
     const { grantor, clock, entropy, closing, notify } = this.#context;
     const { job } = contender;
+    if (first !== undefined) contender.denial = first;
+    if (first !== undefined && made > 0) place?.stuck(first.heldKeys);
     const { nodeKeys, once, waitMs, signal, retry } = job;
     const attempter: Attempter<Grant, Denial> = {
       attempt: (manner) => grantor.attempt(requestOf(job, manner, place?.inAskingOrder())),
@@ -300,10 +319,13 @@ export class Acquirer {
       denied: (denial) => {
         contender.denial = denial;
         place?.stuck(denial.heldKeys);
+        this.#noteFailure(nodeKeys, denial);
       },
     };
     const ear = notify && !once && waitMs > 0 ? this.#wakeups.ear(nodeKeys) : undefined;
-    const terms = { deadline: began + waitMs, once, signal, closing, courtesyMs, retry, ear };
+    const paceMs = (): number => this.#pace.delayMs(nodeKeys);
+    const deadline = began + waitMs;
+    const terms = { deadline, attempts: made, once, signal, closing, courtesyMs, paceMs, retry, ear };
     const { outcome, attempts } = await attemptUntil(attempter, terms, clock, entropy, first);
     return outcome.kind === "granted"
       ? this.#granted(outcome, attempts)
@@ -317,6 +339,7 @@ export class Acquirer {
     const lease = new Lease(grant.claim, stay, clock, events);
     contender.lease = lease;
     place?.hold();
+    this.#pace.succeeded(grant.claim.keys);
     this.#leases.add(lease);
     if (events.isHeard) this.#tellAcquired(lease, grant, attempts, began);
     return lease;
@@ -344,7 +367,10 @@ export class Acquirer {
 
   async #handOver(claim: Claim, next: Spot, { since, handOvers }: Tenure): Promise<ReleaseReport> {
     const { outcome, report } = await claim.handOver(requestOf(next.job.job, PLAINLY));
-    if (outcome.kind === "denied") return report;
+    if (outcome.kind === "denied") {
+      this.#noteFailure(claim.keys, outcome);
+      return report;
+    }
     const isTaken = next.hand({ grant: outcome, tenure: { since, handOvers: handOvers + 1 } });
     if (!isTaken) await outcome.claim.release();
     return report;

@@ -10,6 +10,11 @@ export interface Poll {
   /** False: asked, but its grant does not count (a top-up, rule E2). Default: every grant counts. */
   counts?(index: number): boolean;
   readonly timeoutMs: number;
+  /**
+   * Rule C3: an attempt that a quorum of nodes has not decided is over when the others are silent for longer than they usually are. Not for
+   * what must not be left unknown: an extension waits for every node until the timeout.
+   */
+  readonly isAttempt?: boolean;
   /** Rule C7: one node must grant before the others are asked. */
   readonly gated?: boolean;
   /** A vote that came after the verdict or after the timeout, once per node at most. */

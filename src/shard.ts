@@ -53,7 +53,7 @@ export class Shard {
     this.name = name;
     this.#context = context;
     this.fleet = createFleet(settings, nodes, clock, nodeTime, proposals, events);
-    this.#electorate = createElectorate(settings, this.fleet, clock);
+    this.#electorate = createElectorate(settings, this.fleet, clock, nodeTime);
     this.acquirer = createAcquirer(context, this.fleet, this.#electorate, nodeTime, proposals);
     this.refusals = new Refusals({ ...context, quorum: this.#electorate.quorum });
   }
@@ -141,9 +141,15 @@ function createAcquirer(
   });
 }
 
-function createElectorate({ mode }: Settings, { nodes }: Fleet, clock: Clock): Electorate {
+function createElectorate(
+  { mode }: Settings,
+  { nodes }: Fleet,
+  clock: Clock,
+  nodeTime: NodeTime,
+): Electorate {
   const [only] = nodes;
-  if (mode === "quorum" || only === undefined) return new Quorum({ nodes, clock });
+  if (mode === "quorum" || only === undefined)
+    return new Quorum(nodes, clock, (index) => nodeTime.roundTripMs(index));
   return new Single(only, clock);
 }
 

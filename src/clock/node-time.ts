@@ -2,7 +2,7 @@
  * What the client knows of the nodes' wall clocks, learnt from the time in every reply (rule C2). A reply bounds its node's
  * offset between the moment the question left and the moment the answer came; the narrowest interval is kept, and one that no
  * longer fits shows that a clock was stepped. The estimate for all is the median of the nodes, which a minority of wrong clocks
- * cannot move. Offsets are node time in µs minus client time in µs.
+ * cannot move. Offsets are node time in µs minus client time in µs. The same replies say how long a round trip takes.
  */
 import type { Instant } from "./clock.ts";
 import type { Forward, RateWatch } from "./rate-watch.ts";
@@ -15,20 +15,25 @@ interface Interval {
 
 /** Two clocks may drift apart this much while a sample ages: 200 ppm, twice what NTP lets a clock be off. */
 const AGEING_US_PER_MS = 0.2;
+/** Long enough for a check-up or two: every turn then has an answer of a node that is well. */
+const ROUND_TRIPS_TURN_MS = 10_000;
 
 export class NodeTime {
   readonly #samples: (Interval | undefined)[];
   readonly #rate: RateWatch | undefined;
+  readonly #roundTrips: readonly RoundTrips[];
   #median: number | undefined;
 
   /** `rate`: hears of every reply, and may put the client's clock forward. */
   constructor(nodes: number, rate?: RateWatch) {
     this.#rate = rate;
     this.#samples = Array.from({ length: nodes }, () => undefined);
+    this.#roundTrips = Array.from({ length: nodes }, () => new RoundTrips());
   }
 
   /** Node `index` said `nodeUs` at some moment between the two instants. */
   observe(index: number, nodeUs: number, askedAt: Instant, answeredAt: Instant): void {
+    this.#roundTrips[index]?.took(answeredAt - askedAt, answeredAt);
     const forward = this.#rate?.observe(index, nodeUs, askedAt, answeredAt);
     this.#sample(index, nodeUs, askedAt, answeredAt);
     if (forward !== undefined) this.#putBack(forward, answeredAt);
@@ -44,6 +49,14 @@ export class NodeTime {
   /** The nodes' time now, or undefined before the first reply. */
   estimateUs(now: Instant): number | undefined {
     return this.#median === undefined ? undefined : Math.round(now * 1_000 + this.#median);
+  }
+
+  /**
+   * The quickest round trip to node `index` of about the last 20 s in which it answered; undefined before its first reply. Not the mean:
+   * the late answers of a node that hung for a while say nothing of how long it takes.
+   */
+  roundTripMs(index: number): number | undefined {
+    return this.#roundTrips[index]?.quickestMs();
   }
 
   /** Node `index`'s clock now. */
@@ -77,6 +90,26 @@ export class NodeTime {
 
   offsetsUs(): number[] {
     return this.#samples.filter((sample) => sample !== undefined).map(middle);
+  }
+}
+
+/** The quickest of a node's round trips, of now and of not long ago: two minima that take turns forget without a list of all. */
+class RoundTrips {
+  #nowMs = Infinity;
+  #earlierMs = Infinity;
+  #turnAt: Instant = -Infinity;
+
+  took(ms: number, at: Instant): void {
+    if (at - this.#turnAt > ROUND_TRIPS_TURN_MS) {
+      this.#turnAt = at;
+      this.#earlierMs = this.#nowMs;
+      this.#nowMs = ms;
+    } else if (ms < this.#nowMs) this.#nowMs = ms;
+  }
+
+  quickestMs(): number | undefined {
+    const ms = Math.min(this.#nowMs, this.#earlierMs);
+    return ms === Infinity ? undefined : ms;
   }
 }
 

@@ -5,6 +5,7 @@
 import { deadline, type Instant, Latch } from "../clock/clock.ts";
 import { surelyExpiredMs, ttlForValidityMs, validityMs } from "../clock/validity.ts";
 import type { Ballot } from "../electorate.ts";
+import type { NodeReport } from "../errors.ts";
 import type { Adoption, AttemptRequest, Claim, HandOver, ReleaseReport, Renewal } from "../grantor.ts";
 import type { ReleaseRequest, Request, Vote } from "../node/lock-node.ts";
 import { tauUs, type GrantorContext } from "./context.ts";
@@ -101,7 +102,7 @@ export class ProtocolClaim implements Claim {
     });
     slots.give();
     this.#count(ballot);
-    const reports = () => reportsOf(electorate.nodes, ballot, this.keys);
+    const reports = () => this.#reports(ballot, t0);
     // L3: a renewal that completes after the old validity says nothing about the time between.
     if (clock.now() >= this.#validUntil) return { kind: "lost", cause: "expired", reports };
     if (ballot.won) {
@@ -188,7 +189,7 @@ export class ProtocolClaim implements Claim {
       late: (index, vote) => this.hear(index, vote),
     });
     this.found(ballot, t0, ttlMs);
-    const reports = () => reportsOf(electorate.nodes, ballot, this.keys);
+    const reports = () => this.#reports(ballot, t0);
     const leftMs = this.#validUntil - clock.now();
     if (ballot.won && leftMs > 0 && leftMs >= minValidityMs) return { kind: "renewed" };
     this.#validUntil = -Infinity;
@@ -257,6 +258,16 @@ export class ProtocolClaim implements Claim {
       topUp ??= { op: "acquire", keys, holder, proposal: this.#topUpProposal(tau), tauUs: tau, ttlMs };
       return topUp;
     };
+  }
+
+  #reports(ballot: Ballot, t0: Instant): NodeReport[] {
+    const { electorate, rules } = this.#context;
+    const tau = tauUs(this.#context, t0);
+    return reportsOf(electorate.nodes, ballot, {
+      keys: this.keys,
+      tauUs: tau,
+      clockWindowMs: rules.clockWindowMs,
+    });
   }
 
   #topUpProposal(tau: number): number {

@@ -4,6 +4,7 @@
  */
 import type { Instant } from "../clock/clock.ts";
 import type { Ballot } from "../electorate.ts";
+import type { NodeReport } from "../errors.ts";
 import { validityMs } from "../clock/validity.ts";
 import type { Adoption, AttemptRequest, Bequest, Denial, Grant, Grantor, HandOver } from "../grantor.ts";
 import type { Faulted, Request, Vote, Waiter } from "../node/lock-node.ts";
@@ -30,7 +31,7 @@ export class ProtocolGrantor implements Grantor, Exchanger {
   async #attemptLater(request: AttemptRequest): Promise<Grant | Denial> {
     const { slots, electorate, rules } = this.#context;
     if (await slots.wait(rules.nodeTimeoutMs)) return this.#attempt(request, undefined, true);
-    return this.#denial(busy(electorate.nodes.length), request.keys);
+    return this.#denial(busy(electorate.nodes.length), request.keys, 0, true);
   }
 
   async adopt(
@@ -77,6 +78,7 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     const polled = electorate.poll({
       request: () => request,
       timeoutMs: Math.min(rules.nodeTimeoutMs, validityMs(ttlMs, rules)),
+      isAttempt: true,
       gated: attempt.gated,
       late: (index, vote) => {
         claim.hear(index, vote);
@@ -86,7 +88,7 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     return polled.then((ballot) => {
       claim.found(ballot, t0, ttlMs);
       if (from !== undefined) ballot.votes.forEach((vote, index) => vote && from.hearExchange(index, vote));
-      const outcome = this.#judge(ballot, claim, attempt);
+      const outcome = this.#judge(ballot, claim, attempt, tau, !mayRepeat);
       const isStale = outcome.kind === "denied" && outcome.why === "stale";
       if (isStale && mayRepeat) return this.#attempt(attempt, from, false);
       slots.give();
@@ -94,29 +96,40 @@ export class ProtocolGrantor implements Grantor, Exchanger {
     });
   }
 
-  #judge(ballot: Ballot, claim: ProtocolClaim, { keys, minValidityMs }: AttemptRequest): Grant | Denial {
-    const { clock, electorate } = this.#context;
+  #judge(
+    ballot: Ballot,
+    claim: ProtocolClaim,
+    { keys, minValidityMs }: AttemptRequest,
+    tau: number,
+    isRepeat: boolean,
+  ): Grant | Denial {
+    const { clock } = this.#context;
     // C4: the clock again, after the q-th reply. Replies that took as long as the lock must not be returned as one.
     const isWorthwhile = claim.validUntil - clock.now() >= minValidityMs;
     if (ballot.won && isWorthwhile) {
-      const reports = () => reportsOf(electorate.nodes, ballot, keys);
+      const reports = () => this.#reports(ballot, keys, tau);
       return { kind: "granted", claim, reports, complete: () => ballot.complete() };
     }
-    const denial = this.#denial(ballot, keys);
+    const denial = this.#denial(ballot, keys, tau, isRepeat);
     claim.undo(mayBeWaitedFor(denial.why));
     return denial;
   }
 
-  #denial(ballot: Ballot, keys: readonly string[]): Denial {
+  #denial(ballot: Ballot, keys: readonly string[], tau: number, isRepeat: boolean): Denial {
     const { electorate, rules } = this.#context;
-    const reports = () => reportsOf(electorate.nodes, ballot, keys);
+    const { quorum } = electorate;
     return {
       kind: "denied",
-      ...classify(ballot, electorate.quorum, rules.nodeTimeoutMs),
+      ...classify(ballot, { ...rules, quorum, isRepeat }),
       heldKeys: keys.length > 1 ? heldKeys(ballot, keys) : NO_KEYS,
-      reports,
+      reports: () => this.#reports(ballot, keys, tau),
       complete: () => ballot.complete(),
     };
+  }
+
+  #reports(ballot: Ballot, keys: readonly string[], tau: number): NodeReport[] {
+    const { electorate, rules } = this.#context;
+    return reportsOf(electorate.nodes, ballot, { keys, tauUs: tau, clockWindowMs: rules.clockWindowMs });
   }
 }
 

@@ -2,10 +2,19 @@
 import type { NodeReport } from "../errors.ts";
 import type { Ballot } from "../electorate.ts";
 import type { FleetNodeState, LockNode, Refused, Vote } from "../node/lock-node.ts";
+import { outOfReachMs } from "./refusal.ts";
 
-export function reportsOf(nodes: readonly LockNode[], ballot: Ballot, keys: readonly string[]): NodeReport[] {
+/** What was asked, as far as answers are told in its terms. */
+export interface Asked {
+  readonly keys: readonly string[];
+  /** τ: the nodes' time as this client took it to be. */
+  readonly tauUs: number;
+  readonly clockWindowMs: number;
+}
+
+export function reportsOf(nodes: readonly LockNode[], ballot: Ballot, question: Asked): NodeReport[] {
   return nodes.map((node, index) =>
-    reportOf(node.name, ballot.votes[index], ballot.asked[index] === true, keys),
+    reportOf(node.name, ballot.votes[index], ballot.asked[index] === true, question),
   );
 }
 
@@ -41,7 +50,7 @@ function standing(
   }
 }
 
-function reportOf(node: string, vote: Vote | undefined, asked: boolean, keys: readonly string[]): NodeReport {
+function reportOf(node: string, vote: Vote | undefined, asked: boolean, question: Asked): NodeReport {
   const latencyMs = vote === undefined || vote.kind === "faulted" ? undefined : vote.tookMs;
   if (vote === undefined) {
     const detail = asked ? "had not answered when the others had decided" : "was not asked";
@@ -56,8 +65,9 @@ function reportOf(node: string, vote: Vote | undefined, asked: boolean, keys: re
       return {
         node,
         verdict: "refused",
-        reason: vote.reason,
-        detail: refusalDetail(vote, keys),
+        // Not `stale`: no later attempt is any better until the node's clock has caught up.
+        reason: outOfReachMs(vote, question.clockWindowMs) === undefined ? vote.reason : "fence-ahead",
+        detail: refusalDetail(vote, question),
         latencyMs,
         ...holderOf(vote),
       };
@@ -68,14 +78,14 @@ function holderOf(vote: Refused): { holder?: string; remainingMs?: number } {
   return vote.reason === "held" ? { holder: vote.holder, remainingMs: vote.remainingMs } : {};
 }
 
-function refusalDetail(vote: Refused, keys: readonly string[]): string {
+function refusalDetail(vote: Refused, { keys, tauUs, clockWindowMs }: Asked): string {
   switch (vote.reason) {
     case "held":
       return `${named(keys, vote.key)}held by ${vote.holder} for ${lifetime(vote.remainingMs)}`;
     case "stale":
-      return `has already accepted fence ${vote.fence}, which is not smaller than the one proposed`;
+      return staleDetail(vote.fence, outOfReachMs(vote, clockWindowMs));
     case "clock":
-      return "its clock is too far from the other nodes' (see clockWindowMs)";
+      return clockDetail((vote.nowUs - tauUs) / 1_000, clockWindowMs);
     case "unadmitted":
       return "lost its memory (restarted, flushed or promoted) and is not admitted yet";
     case "quarantined":
@@ -83,6 +93,21 @@ function refusalDetail(vote: Refused, keys: readonly string[]): string {
     case "missing":
       return `${named(keys, vote.key)}no longer held here${vote.holder === undefined ? "" : `, but by ${vote.holder}`}`;
   }
+}
+
+function staleDetail(fence: number, aheadMs: number | undefined): string {
+  return aheadMs === undefined
+    ? `has already accepted fence ${fence}, which is not smaller than the one proposed`
+    : `its fences are ${Math.round(aheadMs)} ms ahead of its clock (fence ${fence}), and no larger one is accepted before it has caught up: its clock was ahead, and was set right`;
+}
+
+/** What came late, on the way or in a queue, looks like a clock that is ahead: a node knows only when it was asked. */
+function clockDetail(aheadMs: number, clockWindowMs: number): string {
+  const by = `${Math.abs(Math.round(aheadMs))} ms`;
+  if (Math.abs(aheadMs) <= clockWindowMs) return "the fence that was proposed is too far ahead of its clock";
+  return aheadMs > 0
+    ? `its clock is ${by} ahead of the other nodes', or the request came so late (see clockWindowMs, ${clockWindowMs} ms)`
+    : `its clock is ${by} behind the other nodes' (see clockWindowMs, ${clockWindowMs} ms)`;
 }
 
 /** A lock without a ttl is not one of ours, and will not go away by itself. */

@@ -53,15 +53,17 @@ export class Path {
 export class Stream {
   readonly #network: Network;
   readonly #path: Path;
+  readonly #ends: readonly string[];
   #lastArrival = 0;
 
-  constructor(network: Network, path: Path) {
+  constructor(network: Network, path: Path, ends: readonly string[]) {
     this.#network = network;
     this.#path = path;
+    this.#ends = ends;
   }
 
   send(sentAt: number, arrive: () => void): void {
-    this.#lastArrival = Math.max(this.#lastArrival, sentAt + this.#network.delayMs());
+    this.#lastArrival = Math.max(this.#lastArrival, sentAt + this.#network.delayMs(this.#ends));
     this.#network.clock.at(this.#lastArrival, () => this.#path.pass(arrive));
   }
 }
@@ -69,6 +71,8 @@ export class Stream {
 export class Network {
   readonly clock: VirtualClock;
   weather: Weather = CALM;
+  /** By place: how much longer every message to it and from it takes, one way, in ms. */
+  readonly distanceMs: Map<string, number> = new Map();
   readonly #prng: Prng;
   readonly #paths = new Map<string, Path>();
 
@@ -87,7 +91,7 @@ export class Network {
   }
 
   stream(from: string, to: string): Stream {
-    return new Stream(this, this.path(from, to));
+    return new Stream(this, this.path(from, to), [from, to]);
   }
 
   /** Nothing passes between the two any more, either way, until `heal`. */
@@ -105,11 +109,12 @@ export class Network {
     for (const path of this.#paths.values()) path.heal();
   }
 
-  delayMs(): number {
+  delayMs(ends: readonly string[] = []): number {
     const { delayMsMin, delayMsMax, stormChance, stormMs } = this.weather;
     const chance = this.#prng.next();
     // Cubed: most are near the minimum, as on a real network.
-    const usual = delayMsMin + (delayMsMax - delayMsMin) * chance * chance * chance;
+    const distance = ends.reduce((sum, end) => sum + (this.distanceMs.get(end) ?? 0), 0);
+    const usual = distance + delayMsMin + (delayMsMax - delayMsMin) * chance * chance * chance;
     return stormChance > 0 && this.#prng.chance(stormChance) ? usual + this.#prng.between(0, stormMs) : usual;
   }
 }

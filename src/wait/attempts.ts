@@ -26,13 +26,15 @@ export interface Attempter<G extends Granted, D extends Denied> {
   attempt(manner: Manner): Promise<G | D>;
   /** Gives back a grant nobody waits for any more. */
   abandon(granted: G): void;
-  /** Hears of every attempt that failed. */
+  /** Hears of every attempt that was made and failed. */
   denied?(denied: D): void;
 }
 
 export interface WaitTerms {
   /** No attempt begins after this, and none but the first is waited for longer. */
   readonly deadline: Instant;
+  /** How many attempts were made before. */
+  readonly attempts: number;
   /** Ends after one attempt even before the deadline, unless nobody has it and nobody won. */
   readonly once: boolean;
   /** The caller's; its reason is thrown. */
@@ -41,6 +43,8 @@ export interface WaitTerms {
   readonly closing: AbortSignal;
   /** Holds back the first attempt for so long: others were told that the key is free. */
   readonly courtesyMs: number;
+  /** How long the next attempt is held back at least: too many have failed in quick succession. */
+  readonly paceMs: () => number;
   /** The user's retry strategy, or undefined for the library's own delays. */
   readonly retry: RetryFunction | undefined;
   /** Hears of releases; undefined where notices are switched off. */
@@ -65,7 +69,7 @@ const FUTILE_EXPONENT_MAX = 6;
 const LAST_ATTEMPT_ROUND_TRIPS = 4;
 
 /**
- * Settles with a grant, or with what was denied when the time was over; rejects with the reason of the signal. `first`: what a first
+ * Settles with a grant, or with what was denied when the time was over; rejects with the reason of the signal. `first`: what an
  * attempt came to that was made already, of all nodes and without waiting.
  */
 export async function attemptUntil<G extends Granted, D extends Denied>(
@@ -94,7 +98,7 @@ class Pursuit<G extends Granted, D extends Denied> {
   readonly #clock: Clock;
   readonly #entropy: Entropy;
   readonly #signals: readonly AbortSignal[];
-  #attempts = 0;
+  #attempts: number;
   #last: D | undefined;
   /** The last denial of an attempt that asked all nodes. */
   #full: D | undefined;
@@ -108,6 +112,7 @@ class Pursuit<G extends Granted, D extends Denied> {
     const { signal, closing } = terms;
     this.#attempter = attempter;
     this.#terms = terms;
+    this.#attempts = terms.attempts;
     this.#clock = clock;
     this.#entropy = entropy;
     this.#signals = signal === undefined ? [closing] : [signal, closing];
@@ -142,18 +147,17 @@ class Pursuit<G extends Granted, D extends Denied> {
     const manner = { gated: this.#isGated(), waiting: this.#terms.ear?.join() };
     const deadline = this.#last === undefined ? Infinity : this.#terms.deadline;
     const outcome = await this.#patiently(this.#attempter.attempt(manner), deadline);
-    if (outcome?.kind === "denied") return this.#note(outcome, manner);
     this.#attempts++;
-    return outcome ?? this.#told();
+    if (outcome?.kind !== "denied") return outcome ?? this.#told();
+    this.#attempter.denied?.(outcome);
+    return this.#note(outcome, manner);
   }
 
   #note(outcome: D, manner: Manner): undefined {
-    this.#attempts++;
     this.#failures = outcome.why === this.#last?.why ? this.#failures + 1 : 1;
     this.#last = outcome;
     this.#hasAskedToJoin = manner.waiting !== undefined;
     if (!manner.gated) this.#full = outcome;
-    this.#attempter.denied?.(outcome);
     if (isHeld(outcome, this.#failures)) this.#terms.ear?.open();
   }
 
@@ -182,12 +186,14 @@ class Pursuit<G extends Granted, D extends Denied> {
     const last = this.#denial();
     if (this.#wasTheLast(last)) return false;
     // Listens meanwhile, but is in no line yet: the nodes are asked again at once, and say where it stands.
-    if (isHeld(last, this.#failures) && !this.#hasAskedToJoin && ear?.canJoin === true) return true;
+    const paceMs = this.#terms.paceMs();
+    if (paceMs === 0 && isHeld(last, this.#failures) && !this.#hasAskedToJoin && ear?.canJoin === true)
+      return true;
     const delay = delayMs(last, { failures: this.#failures, chance: this.#entropy.random(), retry });
     if (delay === undefined) return false;
     const roomMs = this.#roomForOneMoreMs(last);
-    if (roomMs >= ROUND_TRIP_MS_MIN) {
-      await this.#rest(Math.min(delay, roomMs));
+    if (roomMs >= Math.max(ROUND_TRIP_MS_MIN, paceMs)) {
+      await this.#rest(Math.min(Math.max(delay, paceMs), roomMs));
       return true;
     }
     // Too late for an attempt at random, not for one that is told of.
@@ -202,7 +208,7 @@ class Pursuit<G extends Granted, D extends Denied> {
       await sleep(this.#clock, ms, this.#signals);
       return false;
     }
-    const deafMs = Math.min(ms, this.#deafMs(last));
+    const deafMs = Math.min(ms, Math.max(this.#deafMs(last), this.#terms.paceMs()));
     if (deafMs > 0) await sleep(this.#clock, deafMs, this.#signals);
     const isTold = await ear.sleep(ms - deafMs, this.#signals);
     this.#futile = isTold ? this.#futile + 1 : 0;

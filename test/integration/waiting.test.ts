@@ -147,3 +147,25 @@ test("notices for somebody who does not wait change nothing", async () => {
   await lease.release();
   expect((await waiting).isHeld()).toBe(true);
 });
+
+test("notices that are forged without end make a waiter ask no more than some fifty times a second", async () => {
+  const cluster = await servers(3);
+  const [holder, waiter] = [await client(cluster.urls), await client(cluster.urls)];
+  const lease = await holder.acquire("k", { autoExtend: true });
+  const waitMs = 3_000;
+  const waiting = waiter.acquire("k", { waitMs }).catch((error: unknown) => error);
+  await waitFor(async () => (await cluster.nodes[0]?.cli("ZCARD", "{k}:line")) === 1, {
+    what: "it is in line",
+  });
+  const redis = redisOf(cluster)[0] ?? new Redis();
+  const [channel] = (await redis.pubsub("CHANNELS", "holdfast:wake:*")) as string[];
+  let isOver = false;
+  void waiting.then(() => (isOver = true));
+  while (!isOver) await redis.publish(channel ?? "", "k");
+  const error = await waiting;
+  expect(error).toMatchObject({ code: "ACQUIRE_TIMEOUT" });
+  const { attempts } = error as { attempts: number };
+  expect(attempts).toBeGreaterThan(20); // They were heard, or the story says nothing.
+  expect(attempts).toBeLessThan((waitMs / 1_000) * 50 + 30);
+  expect(lease.isHeld()).toBe(true);
+});

@@ -36,5 +36,6 @@ test.each<[string, boolean]>([
 ])("%s: %s", (row, isLasting) => {
   const votes = row.split("").map((voice) => VOTES[voice]);
   const ballot = { won: false, votes, asked: votes.map(() => true), complete: () => Promise.resolve() };
-  expect(classify(ballot, quorumOf(votes.length), 50).isLasting).toBe(isLasting);
+  const reading = { quorum: quorumOf(votes.length), nodeTimeoutMs: 50, clockWindowMs: 100, isRepeat: false };
+  expect(classify(ballot, reading).isLasting).toBe(isLasting);
 });

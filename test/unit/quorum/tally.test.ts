@@ -1,7 +1,16 @@
 /** Counting, over every table of votes there is for up to seven nodes. */
 import { expect, test } from "vitest";
 
-import { quorumOf, tally, type Verdict, type Voice } from "../../../src/quorum/tally.ts";
+import type { Vote } from "../../../src/node/lock-node.ts";
+import {
+  canDecideWithoutTheSilent,
+  isAboutTheAttempt,
+  patienceMs,
+  quorumOf,
+  tally,
+  type Verdict,
+  type Voice,
+} from "../../../src/quorum/tally.ts";
 
 const VOICES: Record<string, Voice> = { g: "granted", r: "refused", f: "faulted", " ": "-" };
 
@@ -55,4 +64,34 @@ test("majorities of two lists that differ by one node have a server in common; o
     expect(quorumOf(nodes) + quorumOf(nodes + 1)).toBeGreaterThan(nodes + 1);
   }
   expect(quorumOf(3) + quorumOf(5)).toBeLessThanOrEqual(5);
+});
+
+test("the silent ones are not needed once a quorum has granted or may grant the next attempt, and nothing is decided", () => {
+  const decides = (votes: string, nodes: number): boolean => {
+    const granted = votes.split("g").length - 1;
+    const contested = votes.split("r").length - 1;
+    return canDecideWithoutTheSilent(granted, contested, quorumOf(nodes));
+  };
+  expect(decides("gr", 3)).toBe(true);
+  expect(decides("gf", 3)).toBe(false); // The third one is needed, however long it takes.
+  expect(decides("g", 3)).toBe(false);
+  expect(decides("gg", 5)).toBe(false); // Nobody is in the way: three hang, or are slow.
+  expect(decides("ggr", 5)).toBe(true);
+  expect(decides("grr", 5)).toBe(true);
+  expect(decides("grff", 5)).toBe(false);
+  expect(decides("ggr", 4)).toBe(true);
+});
+
+test("refusals that lie with the key or the proposal may be grants the next time, others not", () => {
+  const refused = (reason: string) => isAboutTheAttempt({ kind: "refused", nowUs: 0, reason } as Vote);
+  expect(["held", "stale", "clock"].map(refused)).toEqual([true, true, true]);
+  expect(["unadmitted", "quarantined", "missing"].map(refused)).toEqual([false, false, false]);
+  expect(isAboutTheAttempt({ kind: "granted", nowUs: 0 })).toBe(false);
+  expect(isAboutTheAttempt({ kind: "faulted", reason: "timeout", detail: "", sent: true })).toBe(false);
+});
+
+test("a node has three round trips, its own or those of the others, and a ms", () => {
+  expect(patienceMs(0.4, 0)).toBeCloseTo(2.2);
+  expect(patienceMs(3, 40)).toBe(121);
+  expect(patienceMs(50, 2)).toBe(151);
 });

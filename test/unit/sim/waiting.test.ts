@@ -8,46 +8,20 @@ import {
   LockerClosedError,
   QuorumUnreachableError,
 } from "../../../src/index.ts";
-import { type Client, Simulation, type SimLockerOptions } from "../../../src/sim/index.ts";
+import {
+  client,
+  NODE_TIMEOUT_MS,
+  ONE_WAY_MS,
+  reasonOf,
+  ROUND_TRIP_MS,
+  timed,
+  TTL_MS,
+  type World,
+  world,
+} from "../support/sim-world.ts";
 
-const TTL_MS = 2_000;
-const ONE_WAY_MS = 0.2;
-const ROUND_TRIP_MS = 2 * ONE_WAY_MS;
-const NODE_TIMEOUT_MS = TTL_MS / 20;
 /** Whoever waits looks by itself after this time at the latest. */
 const RECHECK_MS_MAX = 750;
-
-interface World {
-  readonly simulation: Simulation;
-  readonly clients: readonly Client[];
-  /** Requests that reached the locks of servers, by kind and outcome. */
-  readonly votes: Map<string, number>;
-  now(): number;
-}
-
-/** As many clients as names, ready, on servers that all answer in the same time. */
-async function world(names: string, options: SimLockerOptions = {}, nodes = 5): Promise<World> {
-  const simulation = new Simulation({ seed: names, nodes });
-  simulation.network.weather = { delayMsMin: ONE_WAY_MS, delayMsMax: ONE_WAY_MS, stormChance: 0, stormMs: 0 };
-  const clients = names.split(" ").map((name) => simulation.start(name, { ttlMs: TTL_MS, ...options }));
-  const [first] = clients;
-  if (first !== undefined) await simulation.run(first.locker.init());
-  await simulation.run(Promise.all(clients.map(({ locker }) => locker.ready())));
-  const votes = new Map<string, number>();
-  for (const server of simulation.servers) {
-    server.executed = ({ request, vote }) => {
-      const word = `${request.op} ${vote.kind === "refused" ? vote.reason : vote.kind}`;
-      votes.set(word, (votes.get(word) ?? 0) + 1);
-    };
-  }
-  return { simulation, clients, votes, now: () => simulation.clock.now() };
-}
-
-function client({ clients }: World, index: number): Client {
-  const found = clients[index];
-  if (found === undefined) throw new RangeError(`there is no client ${index}`);
-  return found;
-}
 
 /** `client` has it, and `other` has waited long enough to be in line. */
 async function heldAndWaitedFor(
@@ -60,19 +34,6 @@ async function heldAndWaitedFor(
   waiting.catch(() => {});
   await simulation.pass(50);
   return { lease, waiting };
-}
-
-async function timed<T>(here: World, work: Promise<T>): Promise<{ value: T; tookMs: number }> {
-  const began = here.now();
-  const value = await here.simulation.run(work);
-  return { value, tookMs: here.now() - began };
-}
-
-function reasonOf(work: Promise<unknown>): Promise<unknown> {
-  return work.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
 }
 
 describe("calls of one process", () => {

@@ -104,7 +104,7 @@ export function testGrantor(
   nodes.forEach((node, index) => nodeTime.observe(index, node.nowUs, clock.now(), clock.now()));
   let names = 0;
   return new ProtocolGrantor({
-    electorate: new Quorum({ nodes, clock }),
+    electorate: new Quorum(nodes, clock, (index) => nodeTime.roundTripMs(index)),
     rules: { driftFactor: 0.01, clockWindowMs: 0, nodeTimeoutMs: 250, maxTtlMs: 100_000 },
     clock,
     entropy: { random: () => 0.5, unique: () => `${name}-${names++}` },
