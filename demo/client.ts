@@ -63,7 +63,7 @@ serveClient({
 
   release: async () => (await lease?.release())?.outcome,
 
-  close: () => locker.close(),
+  close: () => locker.close({ withinMs: 0 }),
 });
 
 /** The moment the signal aborts: how much of the validity is left is what counts. */

@@ -2,7 +2,7 @@
  * From what is wanted to a lease: a place in this process's line, a turn, attempts until one is granted, and after it the way back, by a
  * release or by handing the lock on to the next in line. Where waiting, granting and leases meet; none of them knows the others.
  */
-import type { Clock, Instant } from "./clock/clock.ts";
+import { type Clock, type Instant, Latch, settledOrAborted } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
 import { LeaseLostError, LockerClosedError, QueueFullError, QuorumUnreachableError } from "./errors.ts";
 import type { Events } from "./events.ts";
@@ -66,7 +66,7 @@ interface Granted {
 interface Home {
   readonly quorum: number;
   readonly checkTtl: (ttlMs: number) => void;
-  readonly giveBack: (stay: Stay) => Promise<ReleaseReport>;
+  readonly giveBack: (stay: Stay, extending: Promise<unknown> | undefined) => Promise<ReleaseReport>;
   readonly ended: (lease: Lease) => void;
 }
 
@@ -79,7 +79,7 @@ class Stay implements LeaseTerms {
   readonly claim: Claim;
   readonly place: Spot | undefined;
   readonly tenure: Tenure;
-  readonly #home: Home;
+  readonly home: Home;
 
   constructor(job: Job, claim: Claim, place: Spot | undefined, tenure: Tenure, home: Home) {
     this.keys = job.keys;
@@ -89,19 +89,19 @@ class Stay implements LeaseTerms {
     this.claim = claim;
     this.place = place;
     this.tenure = tenure;
-    this.#home = home;
+    this.home = home;
   }
 
   get quorum(): number {
-    return this.#home.quorum;
+    return this.home.quorum;
   }
 
   checkTtl(ttlMs: number): void {
-    this.#home.checkTtl(ttlMs);
+    this.home.checkTtl(ttlMs);
   }
 
-  giveBack(): Promise<ReleaseReport> {
-    return this.#home.giveBack(this);
+  giveBack(extending: Promise<unknown> | undefined): Promise<ReleaseReport> {
+    return this.home.giveBack(this, extending);
   }
 
   lost(): void {
@@ -109,7 +109,7 @@ class Stay implements LeaseTerms {
   }
 
   ended(lease: Lease): void {
-    this.#home.ended(lease);
+    this.home.ended(lease);
   }
 }
 
@@ -127,9 +127,10 @@ export class Acquirer {
   readonly #wakeups: Wakeups;
   readonly #leases = new Set<Lease>();
   readonly #home: Home;
-  /** Calls that have not settled; to be waited for when all ends. */
+  /** Calls and releases that have not settled; to be waited for when all ends. */
   #calls = 0;
   #allSettled: () => void = () => {};
+  #isClosed = false;
 
   constructor(context: AcquirerContext) {
     const { clock, heralds, quorum, listeningIdleMs: idleMs } = context;
@@ -143,7 +144,7 @@ export class Acquirer {
     this.#home = {
       quorum,
       checkTtl: context.checkTtl,
-      giveBack: (stay) => this.#giveBack(stay),
+      giveBack: (stay, extending) => this.#settling(stay, extending),
       ended: (lease) => this.#leases.delete(lease),
     };
   }
@@ -203,10 +204,22 @@ export class Acquirer {
     return [...this.#leases];
   }
 
-  /** Gives back all leases, once what was under way has ended. */
-  async close(): Promise<void> {
-    if (this.#calls > 0) await new Promise<void>((resolve) => (this.#allSettled = resolve));
-    await Promise.all([...this.#leases].map((lease) => lease.close()));
+  /** Whether the lease was acquired here. */
+  hasMade(lease: Lease): boolean {
+    return lease.isOf(this.#home);
+  }
+
+  /**
+   * Tells all holders at once, and waits until they have given their leases back or their validities have ended; but no longer than
+   * `hurry` allows: what is still held then is left to its ttl, since somebody may be at work under it.
+   */
+  async close(hurry: AbortSignal): Promise<void> {
+    const leases = [...this.#leases].map((lease) => lease.close());
+    const patience = new Latch(this.#context.clock, Infinity);
+    void Promise.all(leases).then(() => patience.settle());
+    await settledOrAborted(patience, [hurry]);
+    while (this.#calls > 0) await new Promise<void>((resolve) => (this.#allSettled = resolve));
+    this.#isClosed = true;
     this.#wakeups.close();
   }
 
@@ -351,6 +364,13 @@ export class Acquirer {
     throw new LockerClosedError();
   }
 
+  #settling(stay: Stay, extending: Promise<unknown> | undefined): Promise<ReleaseReport> {
+    // The nodes cannot be told any more.
+    if (this.#isClosed) return Promise.resolve(stay.claim.abandon());
+    this.#calls++;
+    return extending === undefined ? this.#giveBack(stay) : extending.then(() => this.#giveBack(stay));
+  }
+
   /** Hands it on to the next in line, where there is one that can take it and this process has not had it for too long. */
   #giveBack({ claim, place, tenure }: Stay): Promise<ReleaseReport> {
     const { clock, closing } = this.#context;
@@ -361,6 +381,7 @@ export class Acquirer {
     return given.then((report) => {
       if (claim.hasWoken) this.#courtesy.owe(claim.keys, clock.glance() - beganAt);
       place?.leave();
+      this.#noteSettled();
       return report;
     });
   }

@@ -23,6 +23,7 @@ export interface NodeReport {
 
 export type HoldfastErrorCode =
   | "ACQUIRE_TIMEOUT"
+  | "DEADLOCK"
   | "QUORUM_UNREACHABLE"
   | "QUEUE_FULL"
   | "LEASE_LOST"
@@ -58,6 +59,7 @@ export function isHoldfastError(
   error: unknown,
 ): error is
   | AcquireTimeoutError
+  | DeadlockError
   | QueueFullError
   | QuorumUnreachableError
   | LeaseLostError
@@ -79,6 +81,11 @@ export class AcquireTimeoutError extends HoldfastError {
   readonly waitedMs: number;
   /** How many calls of this locker were still before it; 0 where its turn had come. */
   readonly ahead: number;
+  /**
+   * Whether a lock in the way belonged to a `using` around this call, by the async context: a deadlock, unless the two are strangers
+   * that merely share a context (a queue, an event emitter, a batch loader).
+   */
+  readonly isHeldAround: boolean;
 
   constructor(
     keys: readonly string[],
@@ -87,6 +94,7 @@ export class AcquireTimeoutError extends HoldfastError {
     waitedMs: number,
     ahead = 0,
     holder?: { readonly holder: string; remainingMs(): number },
+    isHeldAround = false,
   ) {
     const inLine = ahead === 0 ? "" : `, ${counted(ahead, "call")} of this process ahead`;
     const local =
@@ -94,13 +102,43 @@ export class AcquireTimeoutError extends HoldfastError {
         ? ""
         : `\n  this process holds it as ${holder.holder} for ${Math.round(holder.remainingMs())} ms more`;
     super(
-      `${quoted(keys)} could not be acquired within ${Math.round(waitedMs)} ms (${counted(attempts, "attempt")}${inLine}):${local}${listed(nodes)}`,
+      `${quoted(keys)} could not be acquired within ${Math.round(waitedMs)} ms (${counted(attempts, "attempt")}${inLine}):${local}${listed(nodes)}${isHeldAround ? HELD_AROUND : ""}`,
     );
     this.keys = keys;
     this.nodes = nodes;
     this.attempts = attempts;
     this.waitedMs = waitedMs;
     this.ahead = ahead;
+    this.isHeldAround = isHeldAround;
+  }
+}
+
+const WAYS_OUT =
+  "using(key, { within: lease }, body) goes on under the lease it is given; with reentrant: true a using goes on under the lease of the using around it";
+
+const HELD_AROUND = `
+  A using around this call, by the async context, holds the lock: if that using waits for this call, the two are deadlocked.
+  Work that belongs to it can say so: ${WAYS_OUT}.`;
+
+/**
+ * The call was told to go on under a lease (`within`, or `reentrant` and the async context) that holds some of its keys and not the others.
+ * It would wait for itself, so it is refused at once.
+ */
+export class DeadlockError extends HoldfastError {
+  override readonly name: string = "DeadlockError";
+  readonly code = "DEADLOCK" as const;
+  readonly keys: readonly string[];
+  /** Those of the keys that the lease holds. */
+  readonly held: readonly string[];
+
+  constructor(keys: readonly string[], held: readonly string[]) {
+    const missing = keys.filter((key) => !held.includes(key));
+    super(
+      `${quoted(keys)} would wait for itself: the lease it works under holds ${quoted(held)} and not ${quoted(missing)}. ` +
+        `Name all keys in the outer call; or lock ${quoted(missing)} alone, and work on ${quoted(held)} under the lease that holds it: ${WAYS_OUT}`,
+    );
+    this.keys = keys;
+    this.held = held;
   }
 }
 
@@ -151,7 +189,7 @@ export type LossCause =
   | "gone"
   /** `maxHoldMs` is used up. */
   | "max-hold"
-  /** The locker was closed while the lease was held. */
+  /** The locker closes: told at once, and held on until the holder gives it back or its validity ends. */
   | "closed"
   /** It was released by its holder; only where more is asked of it afterwards. */
   | "released";
@@ -187,7 +225,7 @@ const LOSSES: Record<LossCause, string> = {
   expired: "its validity ends and it was not extended in time",
   gone: "a quorum of nodes no longer holds it",
   "max-hold": "maxHoldMs is used up",
-  closed: "the locker was closed",
+  closed: "the locker closes, and extends it no more",
   released: "it was released before",
 };
 

@@ -38,6 +38,8 @@ export interface Claim {
   extend(ttlMs: number): Promise<Renewal>;
   /** Never rejects; settles within the node timeout. */
   release(): Promise<ReleaseReport>;
+  /** Leaves it to its ttl: nothing is asked of the nodes any more. */
+  abandon(): ReleaseReport;
   /** Gives it on, in one round trip and with a new fence; where that fails it is released. Never rejects, and settles as `release`. */
   handOver(request: AttemptRequest): Promise<HandOver>;
   /** Whether its release was told to somebody who waits for it. */

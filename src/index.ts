@@ -12,6 +12,7 @@ export type { FleetNodeState } from "./node/lock-node.ts";
 // Configuration
 export type {
   AcquireOptions,
+  CloseOptions,
   InitOptions,
   LockerOptions,
   MemoryOptions,
@@ -19,6 +20,7 @@ export type {
   ReadyOptions,
   ShardedOptions,
   SingleOptions,
+  UsingOptions,
 } from "./options/options.ts";
 export type {
   ClientAdapter,
@@ -41,6 +43,7 @@ export { loadConfig, type ConfigSources } from "./options/load-config.ts";
 export {
   AcquireTimeoutError,
   ConfigError,
+  DeadlockError,
   HoldfastError,
   type HoldfastErrorCode,
   isHoldfastError,

@@ -4,7 +4,7 @@ import { defaultMaxListeners, getMaxListeners, setMaxListeners } from "node:even
 import { quarantineMs, validityMs } from "./clock/validity.ts";
 import { ConfigError, OptionRangeError, shown } from "./errors.ts";
 import type { LeaseToken } from "./lease/lease.ts";
-import type { AcquireOptions, ReadyOptions } from "./options/options.ts";
+import type { AcquireOptions, CloseOptions, ReadyOptions, UsingOptions } from "./options/options.ts";
 import {
   checkKey,
   checkKeys,
@@ -48,6 +48,8 @@ export const NO_OPTIONS: AcquireOptions = {};
 export function jobOf(keys: unknown, given: unknown, kind: CallKind, settings: Settings): Job {
   if (settings.readOnly) throw new ConfigError("a locker with the option readOnly acquires nothing");
   const options = given === NO_OPTIONS ? NO_OPTIONS : checkShape(given);
+  if ("within" in options && options.within !== undefined && !kind.isLong)
+    throw new ConfigError("within is an option of using; acquire makes a lease of its own");
   const list = checkKeys(keys, settings.nodePrefixes);
   const ttlMs = options.ttlMs ?? settings.ttlMs;
   checkTtl(settings, ttlMs);
@@ -76,7 +78,7 @@ function nodeKeysOf(keys: readonly string[], { keyPrefix }: Settings): readonly 
   return keyPrefix === "" ? keys : keys.map((key) => keyPrefix + key);
 }
 
-const OPTION_NAMES: ReadonlySet<string> = new Set<keyof AcquireOptions>([
+const OPTION_NAMES: ReadonlySet<string> = new Set<keyof UsingOptions>([
   "ttlMs",
   "waitMs",
   "signal",
@@ -86,10 +88,19 @@ const OPTION_NAMES: ReadonlySet<string> = new Set<keyof AcquireOptions>([
   "minValidityMs",
   "retry",
   "reentrant",
+  "within",
 ]);
 
-export function checkShape(given: unknown): AcquireOptions {
-  const options: AcquireOptions = namedOptions(given, OPTION_NAMES);
+const CLOSE_OPTION_NAMES: ReadonlySet<string> = new Set<keyof CloseOptions>(["withinMs"]);
+
+/** How long `close` may wait for holders. */
+export function closeWithinMs(given: unknown): number {
+  const { withinMs }: CloseOptions = namedOptions(given, CLOSE_OPTION_NAMES);
+  return number("withinMs", withinMs, Infinity, 0, Infinity);
+}
+
+export function checkShape(given: unknown): UsingOptions {
+  const options: UsingOptions = namedOptions(given, OPTION_NAMES);
   flag("autoExtend", options.autoExtend, false);
   flag("reentrant", options.reentrant, false);
   checkSignal(options.signal);

@@ -6,10 +6,11 @@
 import { setMaxListeners } from "node:events";
 
 import { type Attempt, holderIn, isOthers, ownerOf } from "./attempt.ts";
-import type { Instant } from "./clock/clock.ts";
+import { type Instant, Latch, settledOrAborted } from "./clock/clock.ts";
 import { SystemClock } from "./clock/system-clock.ts";
 import {
   ConfigError,
+  DeadlockError,
   LeaseLostError,
   LockerClosedError,
   OptionRangeError,
@@ -22,6 +23,7 @@ import {
   type CallKind,
   checkShape,
   checkToken,
+  closeWithinMs,
   type Job,
   jobOf,
   NO_OPTIONS,
@@ -32,15 +34,23 @@ import { Lease, type LeaseToken } from "./lease/lease.ts";
 import { type Locks, type NamedLock, NamedLocks, pathOf, Workspace } from "./named-lock.ts";
 import type { FleetNodeState } from "./node/lock-node.ts";
 import type { Inspection } from "./node/inspection.ts";
-import type { AcquireOptions, InitOptions, LockerOptions, ReadyOptions } from "./options/options.ts";
+import type {
+  AcquireOptions,
+  CloseOptions,
+  InitOptions,
+  LockerOptions,
+  ReadyOptions,
+  UsingOptions,
+} from "./options/options.ts";
 import { checkKey, flag, namedOptions, resolveOptions, type Settings } from "./options/settings.ts";
 import { hashedNames, type HashedName, rendezvous } from "./rendezvous.ts";
-import { Reentry } from "./reentry.ts";
+import { leasesAround, Reentry } from "./reentry.ts";
 import { Shard } from "./shard.ts";
 
 const ACQUIRE: CallKind = { once: false, autoExtend: false, isLong: false };
 const ATTEMPT: CallKind = { once: true, autoExtend: false, isLong: false };
 const USING: CallKind = { once: false, autoExtend: true, isLong: true };
+const NO_CLOSE_OPTIONS: CloseOptions = {};
 
 const INIT_OPTIONS: ReadonlySet<string> = new Set<keyof InitOptions>(["resetFences"]);
 
@@ -61,6 +71,8 @@ export class Locker implements AsyncDisposable, Locks {
   readonly #named = new NamedLocks(this);
   readonly #reentry = new Reentry();
   readonly #closing = new AbortController();
+  /** Holders have had the time they were given to stop in. */
+  readonly #hurry = new AbortController();
   #closed: Promise<void> | undefined;
 
   /** @internal See `createLocker`. */
@@ -68,7 +80,7 @@ export class Locker implements AsyncDisposable, Locks {
     const settings = resolveOptions(options);
     this.#settings = settings;
     // One listener for every waiting acquire: any number of them is no leak.
-    setMaxListeners(0, this.#closing.signal);
+    setMaxListeners(0, this.#closing.signal, this.#hurry.signal);
     this.#events = new Events(settings.observer);
     this.#clock = new SystemClock(
       environment.clocks(),
@@ -92,7 +104,7 @@ export class Locker implements AsyncDisposable, Locks {
     if (!shard.isOpen) await this.#openedFor(job, shard, began);
     const result = await shard.acquirer.attempt(job, began);
     if (result instanceof Lease) return result;
-    throw await shard.refusals.error(result, job, began);
+    throw await shard.refusals.error(result, job, began, leasesAround());
   }
 
   /**
@@ -130,41 +142,42 @@ export class Locker implements AsyncDisposable, Locks {
    * Acquires, runs `body` with a lease that is extended by itself, and releases. Answers with the body's result only if the lease was
    * never lost; otherwise rejects with `LeaseLostError`, the body's own error as its cause. A failing release never hides anything.
    *
-   * Inside a body, `using` of a key it holds runs at once under the same lease and releases nothing; other options of that call do not
-   * apply. Branches that run side by side there do not exclude each other. `reentrant: false` makes it wait like anybody else.
+   * Inside a body, `using` of a key it holds waits like anybody else, and in vain where the body waits for it. With `within: lease` it runs
+   * at once under that lease and releases nothing, and with `reentrant: true` under the lease of the `using` around it, by the async
+   * context; with `DeadlockError` where that holds only some of the keys. Branches that run so side by side do not exclude each other, and
+   * the outer lock is given back when all of them have ended.
    */
   using<T>(keys: string | readonly string[], body: (lease: Lease) => T | Promise<T>): Promise<T>;
   using<T>(
     keys: string | readonly string[],
-    options: AcquireOptions,
+    options: UsingOptions,
     body: (lease: Lease) => T | Promise<T>,
   ): Promise<T>;
   async using<T>(
     keys: string | readonly string[],
-    optionsOrBody: AcquireOptions | ((lease: Lease) => T | Promise<T>),
+    optionsOrBody: UsingOptions | ((lease: Lease) => T | Promise<T>),
     maybeBody?: (lease: Lease) => T | Promise<T>,
   ): Promise<T> {
     const body = typeof optionsOrBody === "function" ? optionsOrBody : maybeBody;
-    const options = typeof optionsOrBody === "function" ? NO_OPTIONS : optionsOrBody;
+    const options: UsingOptions = typeof optionsOrBody === "function" ? NO_OPTIONS : optionsOrBody;
     if (typeof body !== "function") throw new OptionRangeError("body", "be a function", body);
     const job = jobOf(keys, options, USING, this.#settings);
     const { nodeKeys } = job;
-    const outer = (options.reentrant ?? this.#settings.reentrant) ? this.#outerLease(nodeKeys) : undefined;
+    const outer = this.#outerLease(job, options);
     if (outer !== undefined)
-      return runBody(outer, () => this.#reentry.run(nodeKeys, outer, () => body(outer)));
+      return workWithin(outer, () => this.#reentry.run(nodeKeys, outer, () => body(outer)));
     const began = this.#clock.glance();
     const shard = this.#shardFor(job);
     if (!shard.isOpen) await this.#openedFor(job, shard, began);
     const result = await shard.acquirer.attempt(job, began);
-    if (!(result instanceof Lease)) throw await shard.refusals.error(result, job, began);
-    return runBody(
-      result,
-      () => this.#reentry.run(nodeKeys, result, () => body(result)),
-      () => result.release(),
-    );
+    if (!(result instanceof Lease)) throw await shard.refusals.error(result, job, began, leasesAround());
+    return workUnder(result, () => this.#reentry.run(nodeKeys, result, () => body(result)));
   }
 
-  /** How many `using` of this key the present async context is in; 0 outside. */
+  /**
+   * How many `using` of this key the present async context is in; 0 outside. Tells where the present code was started from, which with
+   * queues and event emitters may be the body of a stranger: for logs and tests, not for decisions.
+   */
   depth(key: string): number {
     return this.#reentry.depth(nodeKeyOf(key, this.#settings));
   }
@@ -254,7 +267,14 @@ export class Locker implements AsyncDisposable, Locks {
   async ready(options: ReadyOptions = {}): Promise<void> {
     const { timeoutMs, signal } = readyTerms(options, this.#settings);
     this.#refuseClosed();
-    await Promise.all([...this.#shards.values()].map((shard) => shard.ready(timeoutMs, signal)));
+    const ended = new Latch(this.#clock, Infinity);
+    const closing = settledOrAborted(ended, [this.#closing.signal]);
+    const shards = [...this.#shards.values()].map((shard) => shard.ready(timeoutMs, signal));
+    try {
+      await Promise.race([closing, Promise.all(shards)]);
+    } finally {
+      ended.settle();
+    }
     this.#refuseClosed();
   }
 
@@ -263,10 +283,22 @@ export class Locker implements AsyncDisposable, Locks {
     return [...this.#shards.values()].flatMap(({ fleet }) => fleet.state());
   }
 
-  /** Ends waiting acquires, gives back all leases, and closes connections and timers. Never rejects; safe to call twice. */
-  close(): Promise<void> {
+  /**
+   * Ends waiting acquires and tells all holders at once: the signals of their leases abort with a `LeaseLostError` (`closed`). Then waits
+   * until they have given their locks back, `using` when its body has settled and other leases by `release`, at the latest until the
+   * validities they have end, since nothing is extended any more; and closes connections and timers. With `withinMs` it waits no longer
+   * than that: locks that are still held then are left to their ttl, and nobody gets in beside their holders. Where a holder itself waits
+   * for `close`, only the end of the validity ends that, or `withinMs`.
+   *
+   * Rejects only where `withinMs` is out of its range. Safe to call twice: the earliest end counts.
+   */
+  async close(options: CloseOptions = NO_CLOSE_OPTIONS): Promise<void> {
+    const withinMs = closeWithinMs(options);
     this.#closed ??= this.#close();
-    return this.#closed;
+    const patience = new Latch(this.#clock, withinMs);
+    void patience.settled.then(() => this.#hurry.abort());
+    await this.#closed;
+    patience.settle();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -275,7 +307,7 @@ export class Locker implements AsyncDisposable, Locks {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    await Promise.all([...this.#shards.values()].map((shard) => shard.close()));
+    await Promise.all([...this.#shards.values()].map((shard) => shard.close(this.#hurry.signal)));
     this.#clock.close();
   }
 
@@ -295,24 +327,46 @@ export class Locker implements AsyncDisposable, Locks {
       refuseTwins(shards.values());
       return shards;
     } catch (error) {
-      for (const shard of shards.values()) void shard.close();
+      for (const shard of shards.values()) void shard.close(this.#hurry.signal);
       this.#clock.close();
       throw error;
     }
   }
 
-  /** The lease of the `using` around the present code that holds all of these keys, if there is one. */
-  #outerLease(nodeKeys: readonly string[]): Lease | undefined {
-    const found = this.#reentry.find(nodeKeys);
-    if (found === "some")
-      throw new OptionRangeError(
-        "keys",
-        "be held all or not at all by the `using` around it",
-        nodeKeys.length,
-      );
-    const loss = found?.loss();
+  /** The lease the call was told to go on under, if it was. */
+  #outerLease(job: Job, { within, reentrant = this.#settings.reentrant }: UsingOptions): Lease | undefined {
+    const outer =
+      within === undefined ? (reentrant ? this.#leaseAround(job) : undefined) : this.#given(within, job);
+    if (outer === undefined) return undefined;
+    const loss = outer.loss();
     if (loss !== undefined) throw loss;
-    return found;
+    if (outer.isOver) throw new LeaseLostError(outer, "released");
+    job.signal?.throwIfAborted();
+    return outer;
+  }
+
+  /** The lease of the `using` around the present code that holds all of these keys, if there is one. */
+  #leaseAround({ keys, nodeKeys }: Job): Lease | undefined {
+    const found = this.#reentry.find(nodeKeys);
+    if (found instanceof Lease) return found;
+    if (found.length > 0) throw new DeadlockError(keys, this.#namesOf(found));
+    return undefined;
+  }
+
+  /** `within`, which must hold all of the keys. */
+  #given(within: unknown, { keys, nodeKeys }: Job): Lease {
+    const isOurs =
+      within instanceof Lease && [...this.#shards.values()].some(({ acquirer }) => acquirer.hasMade(within));
+    if (!isOurs) throw new ConfigError(`within must be a lease of this locker, got ${shown(within)}`);
+    const held = within.held(nodeKeys);
+    if (held.length === nodeKeys.length) return within;
+    if (held.length > 0) throw new DeadlockError(keys, this.#namesOf(held));
+    throw new OptionRangeError("within", `hold ${keys.map((key) => shown(key)).join(", ")}`, within.key);
+  }
+
+  /** Keys as they were asked for. */
+  #namesOf(nodeKeys: readonly string[]): readonly string[] {
+    return nodeKeys.map((key) => key.slice(this.#settings.keyPrefix.length));
   }
 
   /** The one all keys live on: a lock of several keys is all or nothing, which two quorums cannot be together. */
@@ -348,19 +402,37 @@ export class Locker implements AsyncDisposable, Locks {
   }
 }
 
-async function runBody<T>(
-  lease: Lease,
-  body: () => T | Promise<T>,
-  release?: () => Promise<unknown>,
-): Promise<T> {
-  let outcome: { readonly value: T } | { readonly error: unknown };
+/** Work under a lease of its own, which is given back when all bodies under it have ended. */
+async function workUnder<T>(lease: Lease, body: () => Promise<T>): Promise<T> {
+  let outcome: Outcome<T>;
   try {
     outcome = { value: await body() };
   } catch (error) {
     outcome = { error };
   }
-  const loss = lease.loss();
-  await release?.();
+  for (let others = lease.vacated(); others !== undefined; others = lease.vacated()) await others;
+  const loss = lease.lossOfWork();
+  await lease.release();
+  return resultOf(outcome, loss);
+}
+
+/** Work under a lease that somebody else gives back: where that came first, the work was not covered to its end. */
+async function workWithin<T>(lease: Lease, body: () => Promise<T>): Promise<T> {
+  let outcome: Outcome<T>;
+  lease.enter();
+  try {
+    outcome = { value: await body() };
+  } catch (error) {
+    outcome = { error };
+  }
+  const loss = lease.lossOfWork() ?? (lease.isOver ? new LeaseLostError(lease, "released") : undefined);
+  lease.leave();
+  return resultOf(outcome, loss);
+}
+
+type Outcome<T> = { readonly value: T } | { readonly error: unknown };
+
+function resultOf<T>(outcome: Outcome<T>, loss: LeaseLostError | undefined): T {
   if (loss !== undefined)
     throw "error" in outcome && outcome.error !== loss ? causedBy(loss, outcome.error) : loss;
   if ("error" in outcome) throw outcome.error;

@@ -5,7 +5,7 @@
  */
 import type { Attempt } from "./attempt.ts";
 import type { Lease } from "./lease/lease.ts";
-import type { AcquireOptions } from "./options/options.ts";
+import type { AcquireOptions, UsingOptions } from "./options/options.ts";
 import { checkKey } from "./options/settings.ts";
 import type { Inspection } from "./node/inspection.ts";
 
@@ -17,7 +17,7 @@ export interface Locks {
   tryAcquire(keys: Keys, options?: AcquireOptions): Promise<Lease | undefined>;
   attempt(keys: Keys, options?: AcquireOptions): Promise<Attempt>;
   using<T>(keys: Keys, body: (lease: Lease) => T | Promise<T>): Promise<T>;
-  using<T>(keys: Keys, options: AcquireOptions, body: (lease: Lease) => T | Promise<T>): Promise<T>;
+  using<T>(keys: Keys, options: UsingOptions, body: (lease: Lease) => T | Promise<T>): Promise<T>;
   inspect(key: string): Promise<Inspection>;
   lock(name: string): NamedLock;
   locks(): readonly NamedLock[];
@@ -68,9 +68,9 @@ export class NamedLock {
 
   /** As `locker.using`. */
   using<T>(body: (lease: Lease) => T | Promise<T>): Promise<T>;
-  using<T>(options: AcquireOptions, body: (lease: Lease) => T | Promise<T>): Promise<T>;
+  using<T>(options: UsingOptions, body: (lease: Lease) => T | Promise<T>): Promise<T>;
   using<T>(
-    optionsOrBody: AcquireOptions | ((lease: Lease) => T | Promise<T>),
+    optionsOrBody: UsingOptions | ((lease: Lease) => T | Promise<T>),
     maybeBody?: (lease: Lease) => T | Promise<T>,
   ): Promise<T> {
     const options = typeof optionsOrBody === "function" ? {} : optionsOrBody;
@@ -139,10 +139,10 @@ export class Workspace implements Locks {
   }
 
   using<T>(keys: Keys, body: (lease: Lease) => T | Promise<T>): Promise<T>;
-  using<T>(keys: Keys, options: AcquireOptions, body: (lease: Lease) => T | Promise<T>): Promise<T>;
+  using<T>(keys: Keys, options: UsingOptions, body: (lease: Lease) => T | Promise<T>): Promise<T>;
   using<T>(
     keys: Keys,
-    optionsOrBody: AcquireOptions | ((lease: Lease) => T | Promise<T>),
+    optionsOrBody: UsingOptions | ((lease: Lease) => T | Promise<T>),
     maybeBody?: (lease: Lease) => T | Promise<T>,
   ): Promise<T> {
     const prefixed = this.#prefixed(keys);

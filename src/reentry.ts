@@ -1,7 +1,8 @@
 /**
- * Which leases the present async context works under: a nested `using` of a key that is held already goes on under the same lease, where
- * otherwise it would wait for itself until its time is over. Known by AsyncLocalStorage, so that it follows the calls and awaits of the
- * body and nobody else's.
+ * Which leases the present async context works under, known by AsyncLocalStorage. What that proves: the present code was started, at
+ * whatever distance, from within the body of a `using`. What it does not prove: that the body waits for it. A queue, an event emitter or a
+ * batch loader runs the tasks of strangers in the context of whoever came before them. So a context opens a lock only to those who asked
+ * for that (`reentrant`); to all others it is a remark in an error.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 
@@ -22,18 +23,14 @@ interface Tenure {
  */
 const contexts = new AsyncLocalStorage<Tenure | undefined>();
 
-/** `some`: part of the keys is held here and part is not, which can only be waited for in vain. */
-export type Found = Lease | "some" | undefined;
+/** The lease all keys are held under; or the part of them that is held here, which is empty for strangers. */
+export type Found = Lease | readonly string[];
 
 export class Reentry {
-  /** The lease all these keys are held under, if they are. */
   find(nodeKeys: readonly string[]): Found {
-    let holdsSome = false;
-    for (const { nodeKeys: held, lease } of this.#tenures()) {
-      if (nodeKeys.every((key) => held.includes(key))) return lease;
-      holdsSome ||= nodeKeys.some((key) => held.includes(key));
-    }
-    return holdsSome ? "some" : undefined;
+    const tenures = this.#tenures();
+    const whole = tenures.find(({ nodeKeys: held }) => nodeKeys.every((key) => held.includes(key)));
+    return whole?.lease ?? nodeKeys.filter((key) => tenures.some(({ nodeKeys: held }) => held.includes(key)));
   }
 
   /** How many `using` of this key the present code is in. */
@@ -56,6 +53,14 @@ export class Reentry {
       if (tenure.of === this) tenures.push(tenure);
     return tenures;
   }
+}
+
+/** The leases of all lockers that the present code works under, by its async context: for what people are told, never for decisions. */
+export function leasesAround(): readonly Lease[] {
+  const leases: Lease[] = [];
+  for (let tenure = unended(contexts.getStore()); tenure !== undefined; tenure = tenure.outer)
+    if (tenure.lease !== undefined) leases.push(tenure.lease);
+  return leases;
 }
 
 /**

@@ -50,14 +50,14 @@ export class Refusals {
     this.#context = context;
   }
 
-  /** The error for a call that came to nothing, which is told. */
-  async error(denied: NoLease, job: Job, began: Instant): Promise<unknown> {
+  /** The error for a call that came to nothing, which is told. `around`: the leases its async context works under. */
+  async error(denied: NoLease, job: Job, began: Instant, around: readonly Lease[] = []): Promise<unknown> {
     if (denied.kind === "given-up") return this.#givenUp(denied.error, job, began);
     if (denied.kind === "denied") await this.#lastWords(denied.denial);
     const { closing, clock } = this.#context;
     const error = closing.aborted
       ? new LockerClosedError()
-      : this.#errorOf(denied, job, clock.glance() - began);
+      : this.#errorOf(denied, job, clock.glance() - began, around);
     const attempts = denied.kind === "denied" ? denied.attempts : 0;
     this.tell(job, error.code, attempts, began, "nodes" in error ? error.nodes : []);
     return error;
@@ -110,15 +110,17 @@ export class Refusals {
     denied: Exclude<NoLease, { kind: "given-up" }>,
     job: Job,
     waitedMs: number,
+    around: readonly Lease[],
   ): AcquireTimeoutError | QuorumUnreachableError {
-    if (denied.kind === "denied") return this.#denial(denied.denial, job, denied.attempts, waitedMs);
+    if (denied.kind === "denied") return this.#denial(denied.denial, job, denied.attempts, waitedMs, around);
     // Its turn did not come: what is known is what those before it know.
     const { before } = denied;
     const holder = before.find(({ lease }) => lease?.isHeld() === true)?.lease;
     const denial = before.find((each) => each.denial !== undefined)?.denial;
     if (holder === undefined && denial !== undefined)
-      return this.#denial(denial, job, 0, waitedMs, before.length);
-    return new AcquireTimeoutError(job.keys, [], 0, waitedMs, before.length, holder);
+      return this.#denial(denial, job, 0, waitedMs, around, before.length);
+    const isHeldAround = before.some(({ lease }) => lease !== undefined && around.includes(lease));
+    return new AcquireTimeoutError(job.keys, [], 0, waitedMs, before.length, holder, isHeldAround);
   }
 
   #denial(
@@ -126,13 +128,16 @@ export class Refusals {
     { keys }: Job,
     attempts: number,
     waitedMs: number,
+    around: readonly Lease[],
     ahead?: number,
   ): AcquireTimeoutError | QuorumUnreachableError {
     const { quorum } = this.#context;
     const reports = denial.reports();
     // What nodes said after the decision may show that too few of them can vote, which the decision did not need.
-    if (isOthers(denial) && ableToVote(reports) >= quorum)
-      return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead);
+    if (isOthers(denial) && ableToVote(reports) >= quorum) {
+      const isHeldAround = around.some((lease) => reports.some(({ holder }) => holder === lease.holder));
+      return new AcquireTimeoutError(keys, reports, attempts, waitedMs, ahead, undefined, isHeldAround);
+    }
     const names = keys.map((key) => JSON.stringify(key)).join(", ");
     const what =
       denial.why === "slow"

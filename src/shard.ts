@@ -63,15 +63,18 @@ export class Shard {
     return this.#isOpen;
   }
 
-  /** Waits for that, within the deadline, or until the signal aborts; a configuration that cannot work is thrown. */
+  /** Waits for that, within the deadline, or until the signal aborts or the locker closes; a configuration that cannot work is thrown. */
   async opened(deadline: Instant = Infinity, signal?: AbortSignal): Promise<void> {
-    const { clock, settings } = this.#context;
+    const { clock, settings, closing } = this.#context;
     const patience = new Latch(clock, Math.max(settings.nodeTimeoutMs, deadline - clock.now()));
     const wake = () => patience.settle();
     signal?.addEventListener("abort", wake);
+    closing.addEventListener("abort", wake);
+    if (closing.aborted) wake();
     await Promise.race([this.fleet.opened(), patience.settled]);
     patience.settle();
     signal?.removeEventListener("abort", wake);
+    closing.removeEventListener("abort", wake);
     const fault = this.fleet.misconfigured();
     if (fault !== undefined) throw fault;
     const states = this.fleet.state();
@@ -105,8 +108,9 @@ export class Shard {
     return inspectAll(key, nodeKey, this.fleet, this.#electorate.quorum, settings.nodeTimeoutMs, clock);
   }
 
-  async close(): Promise<void> {
-    await this.acquirer.close();
+  /** See `Acquirer.close`. */
+  async close(hurry: AbortSignal): Promise<void> {
+    await this.acquirer.close(hurry);
     await this.fleet.close();
   }
 }

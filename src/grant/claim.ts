@@ -135,6 +135,10 @@ export class ProtocolClaim implements Claim {
     });
   }
 
+  abandon(): ReleaseReport {
+    return this.#report(this.#context.clock.now() < this.#validUntil, false);
+  }
+
   handOver(request: AttemptRequest): Promise<HandOver> {
     return this.#exchanger.exchange(this, request);
   }

@@ -17,7 +17,7 @@ import type { Claim, ReleaseReport, Renewal } from "../grantor.ts";
 import { Keeper } from "./keeper.ts";
 
 /** What a lease rests on: how it is given back is said by the terms. */
-export type HeldClaim = Omit<Claim, "release" | "handOver" | "hasWoken">;
+export type HeldClaim = Omit<Claim, "release" | "abandon" | "handOver" | "hasWoken">;
 
 export interface LeaseTerms {
   /** As the user wrote them, without prefix. */
@@ -27,10 +27,12 @@ export interface LeaseTerms {
   /** Infinity where there is no limit. */
   readonly maxHoldMs: number;
   readonly quorum: number;
+  /** Where it was acquired. */
+  readonly home: object;
   /** Throws what is wrong with a ttl. */
   checkTtl(ttlMs: number): void;
-  /** Gives back what the lease rests on; never rejects. */
-  giveBack(): Promise<ReleaseReport>;
+  /** Gives back what the lease rests on, behind an extension that is under way; never rejects. */
+  giveBack(extending: Promise<unknown> | undefined): Promise<ReleaseReport>;
   /** Called once, when the lease is lost before its release. */
   lost(): void;
   /** Called once, when the lease is lost or its release begins. */
@@ -76,6 +78,11 @@ export class Lease implements AsyncDisposable {
   #endTimer: Timer;
   #extending: Promise<Renewal> | undefined;
   #release: Promise<ReleaseReport> | undefined;
+  /** Where the locker closes: hears that it was given back. */
+  #farewell: ((given: Promise<ReleaseReport>) => void) | undefined;
+  /** Bodies at work under it besides that of its own `using`. */
+  #guests = 0;
+  #emptied: () => void = () => {};
   /** What the nodes said to the last extension that failed. */
   #lastReports: () => readonly NodeReport[] = () => [];
 
@@ -119,7 +126,8 @@ export class Lease implements AsyncDisposable {
 
   /**
    * Aborts with a `LeaseLostError` when the lease is about to end and cannot be kept, `max(50 ms, 5 % of the ttl)` (at most a
-   * quarter of it) before its validity does; or at once when a quorum of nodes says that it is gone. Not aborted by `release()`.
+   * quarter of it) before its validity does; or at once when a quorum of nodes says that it is gone, or the locker closes. Not aborted by
+   * `release()`.
    */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
@@ -130,8 +138,7 @@ export class Lease implements AsyncDisposable {
   /** Milliseconds of validity left, by the client's elapsed clock; 0 once it has ended, was proved lost, or was released. */
   remainingMs(): number {
     if (this.#release !== undefined) return 0;
-    const until = this.#state.kind === "lost" ? this.#state.until : this.#validUntil();
-    return Math.max(0, until - this.#clock.now());
+    return Math.max(0, this.#until() - this.#clock.now());
   }
 
   /** True while validity is left. After the signal has aborted this is the time left to stop in. */
@@ -235,20 +242,63 @@ export class Lease implements AsyncDisposable {
     return this.#state.kind === "lost" ? this.#state.error : undefined;
   }
 
-  /** @internal The locker closes. */
-  close(): Promise<ReleaseReport> {
+  /**
+   * @internal The loss that makes work worthless which ends now. That the locker closes is none where the lock was held to the end: whoever
+   * is told that his work was lost does it again.
+   */
+  lossOfWork(): LeaseLostError | undefined {
+    const loss = this.loss();
+    return loss?.lossCause === "closed" && this.isHeld() ? undefined : loss;
+  }
+
+  /** @internal Whether it was acquired there. */
+  isOf(home: object): boolean {
+    return this.#terms.home === home;
+  }
+
+  /** @internal Those of the keys that it holds. */
+  held(nodeKeys: readonly string[]): readonly string[] {
+    return nodeKeys.filter((key) => this.#claim.keys.includes(key));
+  }
+
+  /** @internal One more body works under it. */
+  enter(): void {
+    this.#guests++;
+  }
+
+  /** @internal The end of a body that entered. */
+  leave(): void {
+    if (--this.#guests === 0) this.#emptied();
+  }
+
+  /** @internal Settles when no body that entered is at work; undefined where none is. */
+  vacated(): Promise<void> | undefined {
+    return this.#guests === 0 ? undefined : new Promise((resolve) => (this.#emptied = resolve));
+  }
+
+  /**
+   * @internal The locker closes. The holder is told at once and has what is left of the validity to stop in: freed any earlier, the lock
+   * would let the next one in beside it. It is not extended any more, so that a holder that does not stop ends all the same. Settles when
+   * it was given back, by the holder or at the end of the validity.
+   */
+  close(): Promise<unknown> {
     this.#lose("closed");
-    return this.release();
+    // Whoever hears the signal may have given it back on the spot.
+    if (this.#release !== undefined) return this.#release;
+    this.#endTimer = this.#clock.at(this.#until(), () => void this.release());
+    return new Promise((resolve) => (this.#farewell = resolve));
   }
 
   #giveBack(): Promise<ReleaseReport> {
     this.#keeper?.stop();
     const beganAt = this.#clock.glance();
-    const validUntil = this.#state.kind === "held" ? this.#validUntil() : beganAt;
+    const validUntil = this.#until();
     this.#endTimer.cancel();
     if (this.#state.kind === "held") this.#end();
+    else if (this.lossOfWork() === undefined) this.#state = RELEASED;
     // L5: an extension in flight would put the lock back behind our release.
-    const given = this.#extending?.then(() => this.#terms.giveBack()) ?? this.#terms.giveBack();
+    const given = this.#terms.giveBack(this.#extending);
+    this.#farewell?.(given);
     if (!this.#events.isHeard) return given;
     return given.then((report) => {
       this.#tellReleased(report, beganAt, validUntil);
@@ -323,6 +373,11 @@ export class Lease implements AsyncDisposable {
     this.#controller?.abort(error);
     this.#terms.lost();
     this.#terms.ended(this);
+  }
+
+  /** The end of its validity, or of the one it was lost with. */
+  #until(): Instant {
+    return this.#state.kind === "lost" ? this.#state.until : this.#validUntil();
   }
 
   #validUntil(): Instant {

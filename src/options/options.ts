@@ -1,5 +1,6 @@
 /** Options as users write them. Times are in milliseconds; what is left out has the default that is said here. */
 import type { Observer } from "../events.ts";
+import type { Lease } from "../lease/lease.ts";
 import type { NodeInput } from "../node/connection.ts";
 import type { RestartGuard } from "../node/fleet.ts";
 import type { RetryStrategy } from "../wait/retry.ts";
@@ -38,7 +39,10 @@ interface CommonOptions {
   readonly retry?: RetryStrategy | undefined;
   /** How many calls of this locker may wait behind others of it, on each shard; more are refused with `QueueFullError`. At least 0; default 10 000. */
   readonly queueLengthMax?: number | undefined;
-  /** Whether `using` inside a `using` of the same key goes on under its lease instead of waiting for it. Default true. */
+  /**
+   * Whether `using` inside a `using` of the same key goes on under its lease instead of waiting for it. Known by the async context, which
+   * strangers share that run in one queue, event emitter or batch loader: with true they are let in beside each other. Default false.
+   */
   readonly reentrant?: boolean | undefined;
   /** Put before every key on the nodes, behind what a node's own client puts there (`keyPrefix` of ioredis). Default none. */
   readonly keyPrefix?: string | undefined;
@@ -149,8 +153,26 @@ export interface AcquireOptions {
   readonly minValidityMs?: number | undefined;
   /** When to try again where nobody tells of a release; see the locker's option. */
   readonly retry?: RetryStrategy | undefined;
-  /** Whether `using` inside a `using` of the same key goes on under its lease. Default: the locker's option. */
+}
+
+/** Options of one `using`. */
+export interface UsingOptions extends AcquireOptions {
+  /**
+   * Goes on under this lease, which must be one of the same locker and hold all keys: nothing is acquired and nothing released, and the
+   * other options do not apply, but for `signal`. Needs no async context. Default none.
+   */
+  readonly within?: Lease | undefined;
+  /** The same under the lease of the `using` around the call, by the async context. Default: the locker's option. */
   readonly reentrant?: boolean | undefined;
+}
+
+/** Options of `close`. */
+export interface CloseOptions {
+  /**
+   * How long to wait for holders to give their leases back, in ms. Locks that are still held then are left to their ttl and not freed, since
+   * somebody may still work under them. At least 0; default no limit but the end of their validities.
+   */
+  readonly withinMs?: number | undefined;
 }
 
 /** Options of `init`. */

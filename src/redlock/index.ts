@@ -88,6 +88,7 @@ export class Redlock extends EventEmitter {
   readonly #extra: HoldfastSettings;
   readonly #reports = new Reports();
   readonly #locker: Locker;
+  readonly #routines = new Set<Promise<void>>();
   #isOver = false;
 
   /**
@@ -174,10 +175,11 @@ export class Redlock extends EventEmitter {
     const options = { ttlMs: ttlOf(duration), ...waitingOf(terms) };
     let outcome: { readonly value: T } | { readonly thrown: unknown } | undefined;
     try {
-      await this.#openLocker().using(keys, { ...options, reentrant: false }, async (lease) => {
+      const work = this.#openLocker().using(keys, options, async (lease) => {
         void this.#tellFaults(lease);
         outcome = await settledAs(() => routine(withError(lease.signal), { fence: lease.fence }));
       });
+      await this.#noted(work);
     } catch (error) {
       if (outcome === undefined || "value" in outcome)
         throw executionErrorOf(error, keys, [...this.clients], triesOf(terms));
@@ -187,7 +189,10 @@ export class Redlock extends EventEmitter {
     return outcome.value;
   }
 
-  /** Gives all locks back and ends the connections, the given clients' too. */
+  /**
+   * Ends the connections, the given clients' too, once the routines of `using` have settled: their signals abort at once, and their locks are
+   * given back behind them. Locks of `acquire` that were not released stay until they expire, as with redlock.
+   */
   async quit(): Promise<void> {
     this.#isOver = true;
     await this.#close();
@@ -292,8 +297,20 @@ export class Redlock extends EventEmitter {
       });
   }
 
+  /** Remembers the work of a routine until it has settled. */
+  async #noted(work: Promise<void>): Promise<void> {
+    this.#routines.add(work);
+    try {
+      await work;
+    } finally {
+      this.#routines.delete(work);
+    }
+  }
+
   async #close(): Promise<void> {
-    await this.#locker.close();
+    const closed = this.#locker.close();
+    await Promise.race([closed, Promise.allSettled(this.#routines)]);
+    await this.#locker.close({ withinMs: 0 });
   }
 }
 

@@ -5,9 +5,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import {
+  type AcquireOptions,
   type Attempt,
   ConfigError,
   createLocker,
+  DeadlockError,
+  type Lease,
   LeaseLostError,
   type Locker,
   type LockerOptions,
@@ -41,7 +44,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
   });
   afterAll(() => cluster.stop());
   afterEach(async () => {
-    await Promise.all(lockers.splice(0).map((locker) => locker.close()));
+    await Promise.all(lockers.splice(0).map((locker) => locker.close({ withinMs: 0 })));
   });
 
   function optionsFor(more: Partial<LockerOptions>): LockerOptions {
@@ -284,7 +287,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
 
   describe("as the reentrant lock tutorial has it", () => {
     test("a nested using of a held key goes on under the same lease, counted, and releases nothing", async () => {
-      const [mine, theirs] = [await client(), await client()];
+      const [mine, theirs] = [await client({ reentrant: true }), await client()];
       const depths: number[] = [mine.depth(key)];
       const result = await mine.using(key, async (outer) => {
         depths.push(mine.depth(key));
@@ -305,34 +308,140 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
       expect(await theirs.tryAcquire(key)).toBeDefined();
     });
 
-    test("opt-out: it waits like anybody else, and nobody can help it", async () => {
-      const perCall = await client();
-      await perCall.using(key, async () => {
-        expect(
-          await failure(perCall.using(key, { reentrant: false, waitMs: 50 }, () => "never")),
-        ).toMatchObject({ code: "ACQUIRE_TIMEOUT" });
+    test("asked for by one call, and refused by one call", async () => {
+      const one = await client();
+      await one.using(key, async (outer) => {
+        expect(await one.using(key, { reentrant: true }, (lease) => lease)).toBe(outer);
       });
-      const never = await client({ reentrant: false });
-      await never.using(key, async () => {
-        expect(await failure(never.using(key, { waitMs: 50 }, () => "never"))).toMatchObject({
-          code: "ACQUIRE_TIMEOUT",
-        });
+      const always = await client({ reentrant: true });
+      await always.using(key, async () => {
+        const error = await failure(always.using(key, { reentrant: false, waitMs: 50 }, () => "never"));
+        expect(error).toMatchObject({ code: "ACQUIRE_TIMEOUT", isHeldAround: true });
       });
     });
 
-    test("several keys: re-entered where all are held, refused where only some are", async () => {
+    test("not asked for, a nested call waits like anybody else, and its error says whose lock it waited for", async () => {
       const locker = await client();
+      await locker.using(key, async () => {
+        for (const waitMs of [0, 50]) {
+          const error = await failure(locker.using(key, { waitMs }, () => "never"));
+          expect(error).toMatchObject({ code: "ACQUIRE_TIMEOUT", isHeldAround: true });
+          expect(String(error)).toMatch(/within: lease.+reentrant: true/);
+        }
+        const several = await failure(locker.acquire([`${key}:more`, key], { waitMs: 50 }));
+        expect(several).toMatchObject({ code: "ACQUIRE_TIMEOUT", isHeldAround: true });
+        const other = await client();
+        const name = key.replace(/\d+$/, (number) => String(Number(number) - 1));
+        expect(await failure(other.acquire(name, { waitMs: 50 }))).toMatchObject({ isHeldAround: true });
+      });
+    });
+
+    test("a stranger's lock is not taken for that of the context", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const lease = await theirs.acquire(key);
+      await mine.using(`${key}:mine`, async () => {
+        const error = await failure(mine.using(key, { waitMs: 50 }, () => "never"));
+        expect(error).toMatchObject({ code: "ACQUIRE_TIMEOUT", isHeldAround: false });
+        expect(String(error)).not.toContain("within:");
+      });
+      await lease.release();
+    });
+
+    test("several keys: re-entered where all are held, refused at once where only some are", async () => {
+      const locker = await client({ reentrant: true });
       const [a, b, c] = [`${key}:a`, `${key}:b`, `${key}:c`];
       await locker.using([a, b], async (lease) => {
         expect(await locker.using(b, (again) => again)).toBe(lease);
         expect(await locker.using([b, a], (again) => again)).toBe(lease);
-        expect(await failure(locker.using([b, c], () => "never"))).toMatchObject({ code: "OPTION_RANGE" });
+        const error = await failure(locker.using([b, c], { waitMs: 600_000 }, () => "never"));
+        expect(error).toBeInstanceOf(DeadlockError);
+        expect(error).toMatchObject({ code: "DEADLOCK", keys: [b, c], held: [b] });
         expect(await locker.using(c, (other) => other !== lease)).toBe(true);
       });
     });
 
-    test("misuse: branches side by side do not exclude each other, only other contexts", async () => {
+    test("within a lease that is given: no context is needed, nothing is acquired and nothing released", async () => {
+      const [mine, theirs] = [await client(), await client()];
+      const lease = await mine.acquire([`${key}:a`, `${key}:b`]);
+      const queue: (() => void)[] = [];
+      const elsewhere = setInterval(() => queue.shift()?.(), 1);
+      const inside = await new Promise<Lease>((resolve, reject) =>
+        queue.push(
+          () => void mine.using(`${key}:b`, { within: lease }, (same) => same).then(resolve, reject),
+        ),
+      );
+      clearInterval(elsewhere);
+      expect(inside).toBe(lease);
+      expect(await theirs.tryAcquire(`${key}:b`)).toBeUndefined();
+      expect(await mine.lock(`${key}:a`).using({ within: lease }, (same) => same)).toBe(lease);
+      await lease.release();
+      expect(await failure(mine.using(`${key}:a`, { within: lease }, () => "never"))).toMatchObject({
+        code: "LEASE_LOST",
+        lossCause: "released",
+      });
+    });
+
+    test("within, in a workspace", async () => {
+      const tenant = (await client()).workspace(key);
+      await tenant.using("job", async (lease) => {
+        expect(await tenant.using("job", { within: lease }, (same) => same)).toBe(lease);
+        expect(await tenant.lock("job").using({ within: lease }, (same) => same)).toBe(lease);
+      });
+    });
+
+    test("within what does not hold the keys is refused at once", async () => {
+      const [mine, theirs] = [await client({ keyPrefix: "p:" }), await client()];
+      const [lease, foreign] = [await mine.acquire(key), await theirs.acquire(key)];
+      const run = (keys: string | string[], within: unknown) =>
+        failure(mine.using(keys, { within: within as Lease, waitMs: 600_000 }, () => "never"));
+      expect(await run([key, `${key}:more`], lease)).toMatchObject({ code: "DEADLOCK", held: [key] });
+      expect(await run(`${key}:more`, lease)).toMatchObject({ code: "OPTION_RANGE", option: "within" });
+      for (const wrong of [foreign, {}, null, "lease", true])
+        expect(await run(key, wrong)).toMatchObject({ code: "CONFIG_INVALID" });
+      const options = { within: lease } as AcquireOptions;
+      expect(await failure(mine.acquire(`${key}:more`, options))).toMatchObject({ code: "CONFIG_INVALID" });
+      const over = AbortSignal.abort(new Error("not any more"));
+      expect(await failure(mine.using(key, { within: lease, signal: over }, () => "never"))).toBe(
+        over.reason,
+      );
+    });
+
+    test.each([["within"], ["reentrant"]])(
+      "a body that works %s outlives the outer one: the lock is kept for it",
+      async (way) => {
+        const [mine, theirs] = [await client(), await client()];
+        let inner: Promise<unknown> = Promise.resolve();
+        const order: string[] = [];
+        const outer = mine.using(key, (lease) => {
+          inner = mine.using(key, way === "within" ? { within: lease } : { reentrant: true }, async () => {
+            await sleep(150);
+            expect(await theirs.tryAcquire(key)).toBeUndefined();
+            order.push("inner");
+          });
+        });
+        await outer.then(() => order.push("outer"));
+        await inner;
+        expect(order).toEqual(["inner", "outer"]);
+        expect(await theirs.tryAcquire(key)).toBeDefined();
+      },
+    );
+
+    test("work within a lease that is given back on the way was not covered", async () => {
       const locker = await client();
+      const lease = await locker.acquire(key);
+      const work = locker.using(key, { within: lease }, async () => {
+        await lease.release();
+        throw new Error("its own");
+      });
+      expect(await failure(work)).toMatchObject({
+        code: "LEASE_LOST",
+        lossCause: "released",
+        cause: { message: "its own" },
+      });
+    });
+
+    test("misuse: branches side by side do not exclude each other, only other contexts", async () => {
+      const locker = await client({ reentrant: true });
       await locker.using(key, async () => {
         let inside = 0;
         const meet = () =>
@@ -345,7 +454,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
     });
 
     test("misuse: work that outlives its using acquires for itself", async () => {
-      const [mine, theirs] = [await client(), await client()];
+      const [mine, theirs] = [await client({ reentrant: true }), await client()];
       let late: Promise<unknown> = Promise.resolve();
       const first = await mine.using(key, (lease) => {
         late = sleep(50).then(() => mine.using(key, (own) => own.fence));
@@ -356,7 +465,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
     });
 
     test("misuse: after an early release a nested call acquires for itself", async () => {
-      const [mine, theirs] = [await client(), await client()];
+      const [mine, theirs] = [await client({ reentrant: true }), await client()];
       await mine.using(key, async (lease) => {
         await lease.release();
         expect(mine.depth(key)).toBe(0);
@@ -369,7 +478,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
     });
 
     test("a loss is told to the nested call as well", async () => {
-      const locker = await client();
+      const locker = await client({ reentrant: true });
       const inner: unknown[] = [];
       const error = await failure(
         locker.using(key, { maxHoldMs: 600 }, async (lease) => {
@@ -387,7 +496,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
     });
 
     test("after a loss, a nested call rejects before its body runs", async () => {
-      const locker = await client();
+      const locker = await client({ reentrant: true });
       let hasRun = false;
       await failure(
         locker.using(key, { maxHoldMs: 600 }, async (lease) => {

@@ -27,7 +27,7 @@ describe.each(SETTINGS)("$name", ({ name, servers, mode }) => {
   });
   afterAll(() => cluster.stop());
   afterEach(async () => {
-    await Promise.all(lockers.splice(0).map((locker) => locker.close()));
+    await Promise.all(lockers.splice(0).map((locker) => locker.close({ withinMs: 0 })));
   });
 
   function options(more: Partial<LockerOptions> = {}): LockerOptions {

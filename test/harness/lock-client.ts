@@ -48,5 +48,5 @@ serveClient({
   wallMs: () => Date.now(),
   extend: () => lease?.extend(),
   release: async () => (await lease?.release())?.outcome,
-  close: () => locker.close(),
+  close: () => locker.close({ withinMs: 0 }),
 });

@@ -13,7 +13,7 @@ const TERMS = { ttlMs: 2_000, nodeTimeoutMs: 900, clockWindowMs: 0 };
 
 async function client(options: LockerOptions): Promise<Locker> {
   const locker = createLocker(options);
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   await locker.ready();
   return locker;

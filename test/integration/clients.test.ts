@@ -39,7 +39,7 @@ async function client(
   heard: (event: HoldfastEvent) => void = () => {},
 ): Promise<Locker> {
   const locker = createLocker({ mode: "quorum", nodes, ttlMs: TTL_MS, observer: heard });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   await locker.ready();
   return locker;
@@ -117,7 +117,7 @@ describe.each(Object.keys(CLIENTS))("%s", (name) => {
     cluster.nodes[0]?.pause();
     const before = sockets();
     const locker = createLocker({ mode: "single", nodes: nodesOf(cluster), connectTimeoutMs: 50 });
-    cleanUp(() => locker.close());
+    cleanUp(() => locker.close({ withinMs: 0 }));
     let most = 0;
     for (let i = 0; i < 40; i++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -148,12 +148,12 @@ test("an adapter of one's own: what it throws is a fault of that node, and no mo
     }),
   };
   const locker = createLocker({ mode: "quorum", nodes: [broken, ...others], ttlMs: TTL_MS });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   expect((await locker.acquire("a")).isHeld()).toBe(true);
   expect(locker.nodes()[0]).toMatchObject({ node: "broken:1", state: "excluded" });
   const never: NodeInput = { name: "never:1", open: () => Promise.reject(new Error("no route")) };
   const other = createLocker({ mode: "single", nodes: [never], ttlMs: TTL_MS });
-  cleanUp(() => other.close());
+  cleanUp(() => other.close({ withinMs: 0 }));
   expect((await failure(other.acquire("a", { waitMs: 100 }))).message).toContain("no route");
 });

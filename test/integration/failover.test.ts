@@ -53,7 +53,7 @@ async function site(): Promise<Site> {
         nodeTimeoutMs: 400,
         ...options,
       });
-      cleanUp(() => locker.close());
+      cleanUp(() => locker.close({ withinMs: 0 }));
       await locker.init();
       await locker.ready();
       return locker;

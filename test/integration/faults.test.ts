@@ -52,7 +52,7 @@ async function proxies(cluster: Cluster): Promise<Proxy[]> {
 
 function client(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Locker {
   const locker = createLocker({ mode: "quorum", nodes, ttlMs: TTL_MS, ...more });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   return locker;
 }
 
@@ -246,7 +246,7 @@ describe("nodes that lose their memory", () => {
   test("trust: votes at once after a restart, with a larger fence all the same", async () => {
     const cluster = await servers(1);
     const locker = createLocker({ mode: "single", nodes: [cluster.urls[0] ?? ""], ttlMs: TTL_MS });
-    cleanUp(() => locker.close());
+    cleanUp(() => locker.close({ withinMs: 0 }));
     const lease = await locker.acquire(KEY);
     await cluster.nodes[0]?.restartEmpty();
     const next = await locker.acquire(KEY, { waitMs: 5_000 });
@@ -515,6 +515,31 @@ describe.skipIf(clockShimUnavailable())("nodes with wrong clocks", () => {
 });
 
 describe("processes", () => {
+  test("a process can exit after close, with work under a lock and a lease that nobody gives back", async () => {
+    const cluster = await servers(3);
+    await pioneer(cluster.urls);
+    const library = fileURLToPath(new URL("../../build/src/index.js", import.meta.url));
+    // Far beyond the time this program has: neither a timer nor a connection may wait for the end of the validity.
+    const program = `
+      import { createLocker } from ${JSON.stringify(library)};
+      const locker = createLocker({ mode: "quorum", nodes: ${JSON.stringify(cluster.urls)}, ttlMs: ${TTL_MS}, maxTtlMs: 600_000 });
+      await locker.acquire("left", { ttlMs: 600_000 });
+      const work = locker.using("work", { ttlMs: 600_000 }, (lease) =>
+        new Promise((resolve) => lease.signal.addEventListener("abort", () => setTimeout(resolve, 300, "done"))));
+      await locker.using("other", () => {});
+      await locker.close({ withinMs: 50 });
+      console.log("closed", await work);`;
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", program], {
+      timeout: 10_000,
+    });
+    expect(stdout).toBe("closed done\n");
+    for (const key of ["left", "work"])
+      expect(
+        (await locksOn(cluster, key)).every((holder) => holder !== null),
+        key,
+      ).toBe(true);
+  });
+
   test("a process can exit after close, dead nodes or not", async () => {
     const cluster = await servers(3);
     await pioneer(cluster.urls);

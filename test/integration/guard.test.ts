@@ -33,7 +33,7 @@ const servers = serversFor(cleanUp);
 
 function locker(options: LockerOptions): Locker {
   const made = createLocker(options);
-  cleanUp(() => made.close());
+  cleanUp(() => made.close({ withinMs: 0 }));
   return made;
 }
 

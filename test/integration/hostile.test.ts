@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.stop());
 afterEach(async () => {
-  await Promise.all(lockers.splice(0).map((locker) => locker.close()));
+  await Promise.all(lockers.splice(0).map((locker) => locker.close({ withinMs: 0 })));
 });
 
 async function client(keyPrefix = ""): Promise<Locker> {

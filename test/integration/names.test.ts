@@ -29,7 +29,7 @@ async function namesOn(node: ServerNode): Promise<string[]> {
 
 function lockerOn(node: Node): Locker {
   const locker = createLocker({ mode: "single", nodes: [node], ttlMs: 5_000 });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   return locker;
 }
 

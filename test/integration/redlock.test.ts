@@ -158,6 +158,27 @@ describe("the shape of redlock 5", () => {
     expect(await failure(redlock.acquire("a", 1_000))).toBeInstanceOf(ExecutionError);
   });
 
+  test("quit tells the routines, gives their locks back behind them, and leaves other locks to expire", async () => {
+    const cluster = await servers(3);
+    const [redlock, others] = [ours(cluster), ours(cluster)];
+    const left = await redlock.acquire(["left"], 60_000);
+    const order: string[] = [];
+    let quitting: Promise<unknown> = Promise.resolve();
+    const work = redlock.using(["work"], 60_000, async (signal) => {
+      quitting = redlock.quit().then(() => order.push("quit"));
+      order.push(signal.aborted ? "told" : "not told");
+      const early = await failure(others.acquire(["work"], 1_000, { retryCount: 0 }));
+      expect(early).toBeInstanceOf(ExecutionError);
+      order.push("stops");
+    });
+    await work;
+    await quitting;
+    expect(order).toEqual(["told", "stops", "quit"]);
+    await (await others.acquire(["work"], 1_000)).release();
+    expect(await failure(others.acquire(["left"], 1_000, { retryCount: 0 }))).toBeInstanceOf(ExecutionError);
+    expect(left.lease.isHeld()).toBe(true);
+  });
+
   test("contention ends with an ExecutionError that says who holds it where, within the retry window", async () => {
     const cluster = await servers(3);
     const redlock = ours(cluster, { retryCount: 2, retryDelay: 50, retryJitter: 0 });

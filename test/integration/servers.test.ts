@@ -32,7 +32,7 @@ const servers = serversFor(cleanUp);
 
 async function pioneer(options: LockerOptions) {
   const locker = createLocker({ ttlMs: TTL_MS, ...options });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   await locker.ready();
   return locker;
@@ -62,7 +62,7 @@ describe("TLS with client certificates", () => {
     const port = await freePort();
     await servers(1, { args: tlsArguments(port) });
     const locker = createLocker({ mode: "single", nodes: [`rediss://127.0.0.1:${port}`], ttlMs: TTL_MS });
-    cleanUp(() => locker.close());
+    cleanUp(() => locker.close({ withinMs: 0 }));
     const error = await failure(locker.acquire(KEY, { waitMs: 300 }));
     expect(error).toBeInstanceOf(QuorumUnreachableError);
     expect(error.nodes?.[0]?.detail).toMatch(/certificate|SSL|TLS/i);

@@ -17,7 +17,7 @@ async function fleets<N extends string>(...names: N[]): Promise<Record<N, Cluste
 async function client(shards: Readonly<Record<string, Cluster>>): Promise<Locker> {
   const urls = Object.fromEntries(Object.entries(shards).map(([name, { urls }]) => [name, urls]));
   const locker = createLocker({ mode: "quorum", shards: urls, ttlMs: 2_000 });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   await locker.ready();
   return locker;

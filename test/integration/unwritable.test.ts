@@ -125,7 +125,7 @@ describe.each(Object.entries(TROUBLES))("trouble: %s", (name, { begin, end }) =>
         ttlMs: 20_000,
         notify: false,
       });
-      cleanUp(() => locker.close());
+      cleanUp(() => locker.close({ withinMs: 0 }));
       await locker.ready();
       await (await locker.acquire("warm")).release();
 
@@ -158,7 +158,7 @@ test("at maxmemory a lease is released with its tombstone, since its lock made r
   const [node] = cluster.nodes;
   if (node === undefined) throw new Error("no node");
   const locker = createLocker({ mode: "single", nodes: cluster.urls });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   const leases = await Promise.all([locker.acquire("one"), locker.acquire(["two", "three"])]);
   await fillMemory(node);
   for (const lease of leases)

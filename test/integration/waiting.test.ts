@@ -18,7 +18,7 @@ const servers = serversFor(cleanUp);
 
 async function client(nodes: QuorumOptions["nodes"], more: Partial<QuorumOptions> = {}): Promise<Locker> {
   const locker = createLocker({ mode: "quorum", nodes, ttlMs: 2_000, ...more });
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   await locker.ready();
   return locker;

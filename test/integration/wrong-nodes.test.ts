@@ -36,7 +36,7 @@ const servers = serversFor(cleanUp);
 function locker(nodes: readonly NodeInput[], more: Partial<LockerOptions> = {}): Locker {
   const mode = nodes.length === 1 ? "single" : "quorum";
   const made = createLocker({ mode, nodes, ttlMs: TTL_MS, ...more } as LockerOptions);
-  cleanUp(() => made.close());
+  cleanUp(() => made.close({ withinMs: 0 }));
   return made;
 }
 
@@ -342,7 +342,7 @@ describe("ready", () => {
       shards: { a: cluster.urls, b: [await dead()] },
       ttlMs: TTL_MS,
     });
-    cleanUp(() => sharded.close());
+    cleanUp(() => sharded.close({ withinMs: 0 }));
     expect((await failure(sharded.ready({ timeoutMs: 300 }))).message).toContain("ECONNREFUSED");
     const waiting = failure(sharded.ready({ timeoutMs: Infinity }));
     await sharded.close();

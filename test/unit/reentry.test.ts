@@ -1,4 +1,6 @@
-/** What re-entry costs a process: nothing that grows with its lockers, and no memory of work that is done. */
+/**
+ * Re-entry where it was asked for, and what it costs a process: nothing that grows with its lockers, and no memory of work that is done.
+ */
 import { executionAsyncResource } from "node:async_hooks";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -17,9 +19,48 @@ test("any number of lockers leave one mark on the promises of a process", async 
   await Promise.all([first, ...many].map((locker) => locker.close()));
 });
 
+test("whoever did not ask for it waits for the stranger in whose context it runs", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  const key = "reentry:strangers";
+  const order: string[] = [];
+  let stranger: Promise<unknown> = Promise.resolve();
+  await locker.using(key, async () => {
+    stranger = locker.using(key, () => order.push("stranger"));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    order.push("first");
+  });
+  await stranger;
+  expect(order).toEqual(["first", "stranger"]);
+});
+
+test("within a lease that does not hold the key nothing runs", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  await locker.using("reentry:held", async (lease) => {
+    for (const [keys, code] of [
+      ["reentry:other", "OPTION_RANGE"],
+      [["reentry:held", "reentry:other"], "DEADLOCK"],
+    ] as const)
+      await expect(locker.using(keys, { within: lease }, () => "never")).rejects.toMatchObject({ code });
+  });
+});
+
+test("a body that works within is waited for before the lock is given back", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  await using others = createLocker({ mode: "memory" });
+  const key = "reentry:within";
+  let seen: unknown = "nothing";
+  await locker.using(key, (lease) => {
+    void locker.using(key, { within: lease }, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      seen = await others.tryAcquire(key);
+    });
+  });
+  expect(seen).toBeUndefined();
+});
+
 test("a using inside another locker's using of the same key waits like anybody else", async () => {
-  await using mine = createLocker({ mode: "memory" });
-  await using theirs = createLocker({ mode: "memory" });
+  await using mine = createLocker({ mode: "memory", reentrant: true });
+  await using theirs = createLocker({ mode: "memory", reentrant: true });
   const key = "reentry:two-lockers";
   await mine.using(key, async () => {
     expect(theirs.depth(key)).toBe(0);

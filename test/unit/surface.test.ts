@@ -10,6 +10,7 @@ const SURFACE: Readonly<Record<string, { readonly file: string; readonly names: 
       "AcquireTimeoutError",
       "CHANNEL_NAME",
       "ConfigError",
+      "DeadlockError",
       "HoldfastError",
       "LeaseLostError",
       "LockerClosedError",

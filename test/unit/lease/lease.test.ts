@@ -81,8 +81,12 @@ function leasedAt(
     autoExtend,
     maxHoldMs,
     quorum: 1,
+    home: clock,
     checkTtl: () => {},
-    giveBack: () => claim.release(),
+    giveBack: async (extending: Promise<unknown> | undefined) => {
+      await extending;
+      return claim.release();
+    },
     lost: () => {},
     ended: () => {},
   };
@@ -213,4 +217,44 @@ test("a release waits for the extension in flight, is made once, and leaves no t
   expect(clock.pending).toBe(0);
   expect(lease.isHeld()).toBe(false);
   expect(lease.signal.aborted).toBe(false);
+});
+
+describe("a lease whose locker closes", () => {
+  test("is told at once, extended no more, and given back when its validity ends", async () => {
+    const { lease, claim, clock } = leased(true);
+    await clock.advance(TTL_MS);
+    const extended = claim.extensions;
+    const leftMs = lease.remainingMs();
+    let isOver = false;
+    void lease.close().then(() => (isOver = true));
+    expect(lease.signal.reason).toMatchObject({ lossCause: "closed" });
+    await clock.advance(leftMs - 1);
+    expect([lease.isHeld(), claim.releases, claim.extensions, isOver]).toEqual([true, 0, extended, false]);
+    expect(lease.lossOfWork()).toBeUndefined();
+    await clock.advance(1);
+    expect([lease.isHeld(), claim.releases, claim.extensions, isOver]).toEqual([false, 1, extended, true]);
+    expect(lease.lossOfWork()).toMatchObject({ lossCause: "closed" });
+    expect(clock.pending).toBe(0);
+  });
+
+  test("is given back by its holder before, and the work under it counts", async () => {
+    const { lease, claim, clock } = leased(true);
+    const closed = lease.close();
+    await clock.advance(TTL_MS / 2);
+    expect(await lease.release()).toMatchObject({ outcome: "released" });
+    await closed;
+    expect([claim.releases, lease.lossOfWork(), clock.pending]).toEqual([1, undefined, 0]);
+  });
+
+  test("does not get longer by an extension that was under way", async () => {
+    const { lease, claim, clock } = leased(false);
+    await clock.advance(TTL_MS / 2);
+    claim.delayMs = 10;
+    const extension = lease.extend().catch((error: unknown) => error);
+    const closed = lease.close();
+    await clock.advance(TTL_MS / 2);
+    await closed;
+    expect(await extension).toMatchObject({ lossCause: "closed" });
+    expect([lease.isHeld(), claim.releases]).toEqual([false, 1]);
+  });
 });

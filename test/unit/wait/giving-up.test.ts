@@ -63,12 +63,14 @@ test("closed at any step of an acquire, a hand-over, an extension or a release",
     const locker = createLocker({ mode: "memory" });
     const keys = ["acquired", "handed", "extended", "released"].map((name) => `${name}:${late}`);
     const [acquired = "", handed = "", extended = "", released = ""] = keys;
-    const lease = await locker.acquire(extended);
-    const waitedFor = await locker.acquire(handed);
-    const done = await locker.acquire(released);
+    const [lease, waitedFor, done] = [
+      await locker.acquire(extended).then(givenBackOnClose),
+      await locker.acquire(handed),
+      await locker.acquire(released),
+    ];
     const calls: Promise<unknown>[] = [
-      locker.acquire(acquired),
-      locker.acquire(handed),
+      locker.acquire(acquired).then(givenBackOnClose),
+      locker.acquire(handed).then(givenBackOnClose),
       waitedFor.release(),
       lease.extend(),
       done.release(),
@@ -79,4 +81,22 @@ test("closed at any step of an acquire, a hand-over, an extension or a release",
     await settled;
     for (const key of keys) expect((await other.inspect(key)).holder, `${late}: ${key}`).toBeUndefined();
   }
+});
+
+/** A holder that stops as soon as it is told. */
+function givenBackOnClose(lease: Lease): Lease {
+  const { signal } = lease;
+  if (signal.aborted) void lease.release();
+  signal.addEventListener("abort", () => void lease.release());
+  return lease;
+}
+
+test("a locker that closes waits for the work under its locks, and gives them back", async () => {
+  await using locker = createLocker({ mode: "memory" });
+  await using other = createLocker({ mode: "memory" });
+  const work = locker.using("closing:work", () => new Promise((resolve) => setTimeout(resolve, 20, "done")));
+  await locker.using("closing:started", () => {});
+  await locker.close();
+  expect((await other.inspect("closing:work")).holder).toBeUndefined();
+  expect(await work).toBe("done");
 });
