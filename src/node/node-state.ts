@@ -116,10 +116,15 @@ export class NodeState {
 
   /** What a later memory of the same server is that was read from a disk, or a master, that had all of this. */
   copy(): NodeState {
-    const copy = new NodeState(this.#server, this.#marker);
+    return this.copyFor(this.#server);
+  }
+
+  /** The same of another server. */
+  copyFor(server: ServerFacts, tell?: Tell): NodeState {
+    const copy = new NodeState(server, this.#marker);
     for (const [key, lock] of this.#locks) copy.#locks.set(key, lock);
     for (const [key, fence] of this.#fences) copy.#fences.set(key, fence);
-    copy.#lines = this.#lines.copy();
+    copy.#lines = this.#lines.copy(tell);
     return copy;
   }
 

@@ -34,8 +34,8 @@ export class WaitingLines {
     return this.#lines.size;
   }
 
-  copy(): WaitingLines {
-    const copy = new WaitingLines(this.#tell);
+  copy(tell: Tell = this.#tell): WaitingLines {
+    const copy = new WaitingLines(tell);
     for (const [key, { waiters, expiresMs }] of this.#lines)
       copy.#lines.set(key, { waiters: new Map(waiters), expiresMs });
     return copy;

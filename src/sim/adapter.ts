@@ -19,7 +19,7 @@ export interface Place {
 
 export class SimAdapter implements ClientAdapter {
   readonly name: string;
-  readonly #place: Place;
+  #place: Place;
   readonly #sessions = new Set<SimSession>();
 
   constructor(place: Place) {
@@ -31,6 +31,11 @@ export class SimAdapter implements ClientAdapter {
     const session = new SimSession(this.#place, terms, () => this.#sessions.delete(session));
     this.#sessions.add(session);
     return session.opened;
+  }
+
+  /** The address leads to another server from the next connection on. */
+  leadTo(server: SimServer): void {
+    this.#place = { ...this.#place, server };
   }
 
   /** Breaks its connections: those for requests, or those on which notices are heard. */

@@ -8,6 +8,7 @@ import type { VirtualClock } from "../clock/virtual-clock.ts";
 import { noticeChannel } from "../node/key-names.ts";
 import { NodeState, type ServerFacts, type WriteRefusal } from "../node/node-state.ts";
 import type { LeaveRequest, Request, Vote } from "../node/lock-node.ts";
+import type { Tell } from "../node/waiting-lines.ts";
 import type { Prng } from "./prng.ts";
 import {
   admissionReply,
@@ -63,6 +64,8 @@ const REFUSALS: Record<WriteRefusal, string> = {
   everything: "NOREPLICAS Not enough good replicas to write.",
 };
 
+const EVICTING = "maxmemory:1000000\r\nmaxmemory_policy:allkeys-lru";
+
 const CLEAR: NoticeWeather = { lossChance: 0, doublingChance: 0, delayMsMax: 0 };
 
 /** What the process says of itself. `calls`: how often it was told to become a replica or a master. */
@@ -70,8 +73,9 @@ class Facts implements ServerFacts {
   readonly runId: string;
   readonly replicationId: string;
   readonly wasReplica = false;
+  readonly isReplica: boolean = false;
   readonly calls: number = 0;
-  readonly evictedKeys = 0;
+  readonly evictedKeys: number = 0;
 
   constructor(prng: Prng) {
     this.runId = prng.hex(40);
@@ -94,6 +98,10 @@ export class SimServer {
   noticeWeather: NoticeWeather = CLEAR;
   /** What its scripts cannot write now: at maxmemory, or without its replicas or its disk. */
   refuses: WriteRefusal | undefined;
+  /** How many replicas acknowledge what it writes (WAIT). */
+  replicas = 0;
+  /** Of its memory: whether it says that it may evict locks. It does so when `evict` is called. */
+  mayEvict = false;
   /** How long a request of a script keeps the process busy, in ms: what comes meanwhile waits its turn. 0: no time at all. */
   requestMs = 0;
   readonly #subscribers = new Map<string, Set<Subscriber>>();
@@ -102,6 +110,10 @@ export class SimServer {
   readonly #scripts = new Map<string, string>();
   #memory: NodeState;
   #snapshot: NodeState;
+  /** What SWAPDB brings in; nothing at first. */
+  #otherDatabase: NodeState | undefined;
+  /** Locks that were asked for: one of them may be evicted. */
+  readonly #locks = new Set<string>();
   readonly #facts: Facts;
   #clockBase = { at: 0, wallMs: EPOCH_MS, rate: 1 };
   /** What a stopped or busy process has in its sockets. */
@@ -116,6 +128,11 @@ export class SimServer {
     this.#facts = new Facts(prng);
     this.#memory = this.#emptyMemory();
     this.#snapshot = this.#memory.copy();
+  }
+
+  /** What it says of itself beside its memory. */
+  get facts(): ServerFacts {
+    return this.#facts;
   }
 
   /** How often it was started: connections to an earlier start are gone. */
@@ -143,9 +160,8 @@ export class SimServer {
     const { isAdmitted, marker } = this.#memory;
     if (this.state === "dead" || !isAdmitted || marker === undefined) return false;
     const isOld = marker.declared === "init" || this.nowUs() >= marker.sinceUs + silenceMs * 1_000;
-    return (
-      isOld && Math.abs(this.skewMs) <= clockWindowMs && keys.some((key) => this.holderOf(key) !== holder)
-    );
+    const isInTime = clockWindowMs === 0 || Math.abs(this.skewMs) <= clockWindowMs;
+    return isOld && isInTime && keys.some((key) => this.holderOf(key) !== holder);
   }
 
   forgetScripts(): void {
@@ -162,6 +178,7 @@ export class SimServer {
   start(disk: Disk): void {
     this.#starts++;
     Object.assign(this.#facts, new Facts(this.#prng));
+    this.#otherDatabase = undefined;
     this.#remember(disk);
     this.forgetScripts();
     this.state = "up";
@@ -180,6 +197,25 @@ export class SimServer {
   /** FLUSHALL: the process and its incarnation stay, all data and the marker go. */
   flush(): void {
     this.#memory = this.#emptyMemory();
+    this.#otherDatabase = undefined;
+  }
+
+  /** SWAPDB: another database is in the place of the one with the locks, which comes back, marker and all, when it is called again. */
+  swapDatabases(): void {
+    [this.#memory, this.#otherDatabase] = [this.#otherDatabase ?? this.#emptyMemory(), this.#memory];
+  }
+
+  /** Takes one lock away that is held, as a policy does that may evict them. */
+  evict(): void {
+    const held = [...this.#locks].filter((key) => this.holderOf(key) !== undefined);
+    const victim = held[this.#prng.int(0, held.length - 1)];
+    if (victim === undefined) return;
+    const terms = { incarnation: "", clockWindowMs: 0, leadMs: 0, fenceTtlMs: 0, silenceMs: 0 };
+    const holder = this.holderOf(victim) ?? "";
+    // To the lock, a release is the same; without a proposal it leaves no tombstone.
+    const release = { op: "release", keys: [victim], holder, proposal: 0, wakes: false } as const;
+    this.#memory.apply(release, terms, this.nowUs());
+    Object.assign(this.#facts, { evictedKeys: this.#facts.evictedKeys + 1 });
   }
 
   /** How many connections hear some channel here. */
@@ -195,9 +231,25 @@ export class SimServer {
 
   /** A replica that lacks the last writes takes over under the same address and on living connections (REPLICAOF … NO ONE). */
   failOver(disk: Disk): void {
-    const { calls } = this.#facts;
-    Object.assign(this.#facts, { replicationId: this.#prng.hex(40), wasReplica: true, calls: calls + 1 });
+    this.promote();
     this.#remember(disk);
+  }
+
+  /** REPLICAOF: it has its master's data and replication id from now on, or its own data where none is named, and writes nothing. */
+  demote(master?: SimServer): void {
+    const replicationId = master?.facts.replicationId ?? this.#prng.hex(40);
+    const calls = this.#facts.calls + 1;
+    Object.assign(this.#facts, { replicationId, wasReplica: false, isReplica: true, calls });
+    this.refuses = "everything";
+    if (master !== undefined) this.#memory = master.#memory.copyFor(this.#facts, this.#tell);
+  }
+
+  /** REPLICAOF NO ONE. */
+  promote(): void {
+    const calls = this.#facts.calls + 1;
+    const replicationId = this.#prng.hex(40);
+    if (this.#facts.isReplica) this.refuses = undefined;
+    Object.assign(this.#facts, { replicationId, wasReplica: true, isReplica: false, calls });
   }
 
   /** A first replica attaches (any backup does that), or an idle backlog is freed: another replication id, and nothing is lost. */
@@ -251,6 +303,8 @@ export class SimServer {
         return { value: [String(Math.floor(this.nowUs() / 1e6)), String(this.nowUs() % 1e6)] };
       case "INFO":
         return { value: this.#info(String(args[0])) };
+      case "WAIT":
+        return { value: this.replicas };
       case "HMGET":
         return { value: markerFields(this.#memory.marker) };
       case "SCRIPT":
@@ -271,8 +325,10 @@ export class SimServer {
   }
 
   #emptyMemory(): NodeState {
-    return new NodeState(this.#facts, undefined, (waiter, key) => this.#publish(noticeChannel(waiter), key));
+    return new NodeState(this.#facts, undefined, this.#tell);
   }
+
+  readonly #tell: Tell = (waiter, key) => this.#publish(noticeChannel(waiter), key);
 
   /** Whether any connection was there to hear it, for all the server knows. */
   #publish(channel: string, message: string): boolean {
@@ -332,6 +388,7 @@ export class SimServer {
   #vote(request: Request, { terms }: ScriptCall & { kind: "vote" }, nowUs: number): Vote {
     const holders = () => this.#memory.holders(request.keys, nowUs);
     const before = holders();
+    for (const key of request.keys) this.#locks.add(key);
     this.#memory.refuses = this.refuses;
     const vote = this.#memory.apply(request, terms, nowUs);
     if (request.op === "leave") return vote;
@@ -343,9 +400,9 @@ export class SimServer {
   #info(section: string): string {
     const facts = {
       server: `run_id:${this.#facts.runId}`,
-      replication: `role:master\r\nmaster_replid:${this.#facts.replicationId}`,
+      replication: `role:${this.#facts.isReplica ? "slave" : "master"}\r\nmaster_replid:${this.#facts.replicationId}`,
       stats: `evicted_keys:${this.#facts.evictedKeys}`,
-      memory: "maxmemory:0\r\nmaxmemory_policy:noeviction",
+      memory: this.mayEvict ? EVICTING : "maxmemory:0\r\nmaxmemory_policy:noeviction",
     };
     return `${facts[section as keyof typeof facts] ?? ""}\r\n`;
   }

@@ -4,7 +4,7 @@
  */
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
-import type { LockerOptions, QuorumOptions } from "../options/options.ts";
+import type { LockerOptions, QuorumOptions, SingleOptions } from "../options/options.ts";
 import { SimAdapter } from "./adapter.ts";
 import { Network } from "./network.ts";
 import { entropyFrom, Prng } from "./prng.ts";
@@ -20,6 +20,8 @@ export interface SimulationOptions {
 
 /** What a process runs with; the nodes are the simulation's. */
 export type SimLockerOptions = Partial<Omit<QuorumOptions, "nodes" | "mode" | "shards">> & {
+  /** Default `quorum`; `single` needs one server in `knows`. */
+  readonly mode?: QuorumOptions["mode"] | SingleOptions["mode"] | undefined;
   /** Names of the servers this process knows; default all of them. */
   readonly knows?: readonly string[] | undefined;
   /** Names of the servers of each shard, instead of `knows`. */
@@ -38,6 +40,8 @@ export interface Client {
   disconnect(server: string): void;
   /** Breaks the connection on which it hears notices of this server, if it has one. */
   deafen(server: string): void;
+  /** For this process, the address of one server leads to another one from now on; the connections it had there break. */
+  redirect(address: string, server: string): void;
 }
 
 export class Simulation {
@@ -63,7 +67,10 @@ export class Simulation {
   }
 
   /** A new process; names may come again when the earlier one has ended. */
-  start(name: string, { knows, shards, clockRate = 1, ...options }: SimLockerOptions = {}): Client {
+  start(
+    name: string,
+    { mode = "quorum", knows, shards, clockRate = 1, ...options }: SimLockerOptions = {},
+  ): Client {
     const process = new SimProcess(name, this.clock, clockRate);
     const prng = this.prng.fork(`process ${name} at ${this.clock.now()}`);
     const adapters = new Map<string, SimAdapter>();
@@ -73,7 +80,7 @@ export class Simulation {
       return node;
     };
     const names = knows ?? this.servers.map((server) => server.name);
-    const fleet =
+    const fleet: SimFleet =
       shards === undefined
         ? { nodes: names.map(nodeOf) }
         : {
@@ -81,7 +88,7 @@ export class Simulation {
               Object.entries(shards).map(([shard, servers]) => [shard, servers.map(nodeOf)]),
             ),
           };
-    const locker = new Locker({ mode: "quorum", owner: name, ...options, ...fleet } satisfies LockerOptions, {
+    const locker = new Locker(optionsOf(mode, { owner: name, ...options }, fleet), {
       clocks: () => process.clocks(),
       entropy: entropyFrom(prng),
       warnOfQuarantine: () => {},
@@ -95,6 +102,12 @@ export class Simulation {
       },
       disconnect: (server) => adapters.get(server)?.break("asking"),
       deafen: (server) => adapters.get(server)?.break("hearing"),
+      redirect: (address, server) => {
+        const adapter = adapters.get(address);
+        adapter?.leadTo(this.server(server));
+        adapter?.break("asking");
+        adapter?.break("hearing");
+      },
     };
   }
 
@@ -115,4 +128,15 @@ export class Simulation {
   pass(ms: number): Promise<void> {
     return this.clock.advance(ms);
   }
+}
+
+type SimFleet = { readonly nodes: SimAdapter[] } | { readonly shards: Record<string, SimAdapter[]> };
+
+/** Written out for each mode, which decides on the types of the others. */
+function optionsOf(
+  mode: "quorum" | "single",
+  options: Partial<Omit<QuorumOptions, "nodes" | "mode" | "shards">>,
+  fleet: SimFleet,
+): LockerOptions {
+  return mode === "quorum" ? { mode, ...options, ...fleet } : { mode, ...options, ...fleet };
 }
