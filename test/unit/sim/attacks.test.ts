@@ -1,6 +1,5 @@
 /**
- * What attacks on real servers broke, as the shortest simulated story of each. A story marked `fails` shows a hole that is still open: it
- * turns red when the hole is closed, and becomes a plain test then.
+ * What attacks on real servers broke, as the shortest simulated story of each. All of them failed before the rule they name was changed.
  */
 import { describe, expect, it } from "vitest";
 
@@ -13,7 +12,8 @@ const HOUR_MS = 3_600_000;
 /** What holdfast/redlock asks a quorum for. */
 const FACADE: SimLockerOptions = {
   ttlMs: 10_000,
-  maxTtlMs: 60_000,
+  maxTtlMs: 365 * 86_400_000,
+  quarantineTtlMs: 60_000,
   clockWindowMs: 0,
   restartGuard: "first-use",
 };
@@ -53,7 +53,7 @@ async function expectExclusion(here: Here, held: Lease, acquiring: Promise<Lease
   expect(leftMs, `${got.owner} was granted while ${held.owner} had ${leftMs} ms left`).toBe(0);
 }
 
-describe("item 1: one server gets one vote", () => {
+describe("G2: one server gets one vote", () => {
   /** Twins are looked for when a locker opens; this one has opened. */
   async function open({ simulation }: Here, { locker }: Client): Promise<void> {
     await simulation.run((await simulation.run(locker.acquire("warm"))).release());
@@ -96,7 +96,7 @@ describe("item 1: one server gets one vote", () => {
   });
 });
 
-describe("item 2: no client shortens another one's quarantine", () => {
+describe("N2: no client shortens another one's quarantine", () => {
   /** a holds n1 and n2; n1 comes back empty, and for a moment only others can reach it. */
   async function emptied(seed: string): Promise<Here & { held: Lease }> {
     const here = await fleet(seed, 3, { ttlMs: 10_000 });
@@ -144,7 +144,7 @@ describe("item 2: no client shortens another one's quarantine", () => {
   });
 });
 
-describe("item 3: what lost nothing is not quarantined", () => {
+describe("G1: what lost nothing is not quarantined", () => {
   it("a backup attaches as a first replica: a lease goes on, and others are granted", async () => {
     const here = await fleet("backup");
     const { simulation, a, b } = here;
@@ -164,8 +164,8 @@ describe("item 3: what lost nothing is not quarantined", () => {
   });
 });
 
-describe("items 4 and 5: quarantines follow what is really outstanding", () => {
-  it("item 4: one long lock of a redlock facade does not make every later quarantine a day", async () => {
+describe("N3: quarantines follow what is really outstanding", () => {
+  it("one long lock of a redlock facade does not make every later quarantine a day", async () => {
     const here = await fleet("61 s");
     const { simulation, b } = here;
     const facade = simulation.start("facade", { ...FACADE, maxTtlMs: 86_400_000 });
@@ -178,7 +178,7 @@ describe("items 4 and 5: quarantines follow what is really outstanding", () => {
     expect(got).toHaveProperty("fence");
   });
 
-  it("item 5: a longer ttl is admitted although a client with a shorter one came first", async () => {
+  it("a longer ttl is admitted although a client with a shorter one came first", async () => {
     const here = await fleet("short first");
     const { simulation, b } = here;
     const patient = simulation.start("patient", { ttlMs: 60_000 });
@@ -191,7 +191,7 @@ describe("items 4 and 5: quarantines follow what is really outstanding", () => {
   });
 });
 
-describe("item 6: nothing is left where a release was executed", () => {
+describe("R2: nothing is left where a release was executed", () => {
   it.each(["growth", "everything"] as const)("that could not write (%s)", async (refusal) => {
     for (let seed = 1; seed <= 8; seed++) {
       const here = await fleet(`${refusal} ${seed}`, 1, { mode: "single", ttlMs: 30_000 });
@@ -213,8 +213,8 @@ describe("item 6: nothing is left where a release was executed", () => {
   });
 });
 
-describe("item 7: a hung node costs contenders nothing (L2)", () => {
-  it.fails("one of four has the free key in a few round trips", async () => {
+describe("C3: a hung node costs contenders nothing (L2)", () => {
+  it("one of four has the free key in a few round trips", async () => {
     const tookMs: number[] = [];
     for (let seed = 1; seed <= 20; seed++) {
       const here = await fleet(`L2 ${seed}`, 3, { ttlMs: 10_000 });
@@ -232,7 +232,7 @@ describe("item 7: a hung node costs contenders nothing (L2)", () => {
   });
 });
 
-describe("item 8: clocks that are ahead for longer than fences are kept, and set right", () => {
+describe("S2: clocks that are ahead for longer than fences are kept, and set right", () => {
   /** By how much the next fence of an idle key is larger than its last one, in µs. */
   async function grownUs(seed: string, aheadMs: number): Promise<number> {
     const terms = { ttlMs: TTL_MS, fenceTtlMs: FENCE_TTL_MS };
@@ -264,8 +264,8 @@ describe("item 8: clocks that are ahead for longer than fences are kept, and set
   });
 });
 
-describe("item 9: a client whose clock is slewed", () => {
-  it.fails.each([-0.083, 0.084])("ends no later than its lock, at a rate of %d", async (slew) => {
+describe("L6: a client whose clock is slewed", () => {
+  it.each([-0.083, 0.084])("ends no later than its lock, at a rate of %d", async (slew) => {
     const here = await fleet(`slew ${slew}`, 3, { ttlMs: 10_000 });
     const slow = here.simulation.start("slow", { ttlMs: 10_000, clockRate: 1 - Math.abs(slew) });
     const fast = here.simulation.start("fast", { ttlMs: 10_000, clockRate: 1 + Math.abs(slew) });
@@ -275,7 +275,7 @@ describe("item 9: a client whose clock is slewed", () => {
   });
 });
 
-describe("item 10: names, lines and what was asked for", () => {
+describe("names, lines and what was asked for", () => {
   it("adopt gives back what has less validity left than was asked for", async () => {
     const here = await fleet("adopt", 3, { ttlMs: 1_000, nodeTimeoutMs: 900, clockWindowMs: 0 });
     const { simulation, a, b } = here;
@@ -320,7 +320,7 @@ describe("item 10: names, lines and what was asked for", () => {
   });
 });
 
-describe("item 11: a clock that was ahead and is set right", () => {
+describe("A1: a clock that was ahead and is set right", () => {
   async function wasAhead(seed: string): Promise<{ simulation: Simulation; a: Client; votes: () => number }> {
     const simulation = new Simulation({ seed, nodes: 1 });
     let count = 0;
@@ -340,13 +340,8 @@ describe("item 11: a clock that was ahead and is set right", () => {
     expect(a.locker.nodes()).toMatchObject([{ node: "n1", state: "admitted" }]);
   });
 
-  it.fails("does not shut out for the hour who asks for a key that nobody ever used", async () => {
-    const { simulation, a } = await wasAhead("never used");
-    const got = await simulation.run(outcomeOf(a.locker.acquire("k", { waitMs: 5_000 })));
-    expect(got).toHaveProperty("fence");
-  });
-
-  it.fails("is not asked in a busy loop", async () => {
+  // That its floor lies in the future is for an operator to decide on: test/integration/guard.test.ts.
+  it("is not asked in a busy loop", async () => {
     const { simulation, a, votes } = await wasAhead("busy");
     const before = votes();
     await simulation.run(outcomeOf(a.locker.acquire("k", { waitMs: 2_000 })));
@@ -354,7 +349,7 @@ describe("item 11: a clock that was ahead and is set right", () => {
   });
 });
 
-describe("item 12: a name that leads there and back", () => {
+describe("G6: a name that leads there and back", () => {
   async function flapped(seed: string, whoSees: (here: Here) => readonly Client[]): Promise<void> {
     const simulation = new Simulation({ seed, nodes: 2 });
     const options = { mode: "single", restartGuard: "strict", ttlMs: 4_000, knows: ["n1"] } as const;
