@@ -92,48 +92,22 @@ const OPTION_NAMES: ReadonlySet<string> = new Set(
 export function resolveOptions(options: LockerOptions): Settings {
   const given = checkShape(options);
   const { mode } = options;
-  const isQuorum = mode === "quorum";
   const ttlMs = integer("ttlMs", given["ttlMs"], 10_000, TTL_MS_MIN, DAY_MS);
   const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, TTL_MS_MAX, "ttlMs");
   const shards = checkShards(mode, given);
   const keyPrefix = text("keyPrefix", given["keyPrefix"], "");
-  const restartGuard = oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
-    "strict",
-    "first-use",
-    "trust",
-  ]);
-  const longestMs = Math.min(maxTtlMs, QUARANTINE_TTL_MS_MAX);
-  const shortestMs = Math.min(ttlMs, QUARANTINE_TTL_MS_MAX);
-  const quarantineTtlMs = integer(
-    "quarantineTtlMs",
-    given["quarantineTtlMs"],
-    longestMs,
-    shortestMs,
-    longestMs,
-  );
-  const rules: ValidityRules = {
-    driftFactor: number(
-      "driftFactor",
-      given["driftFactor"],
-      mode === "memory" ? 0.01 : DRIFT_FACTOR,
-      0,
-      0.25,
-    ),
-    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
-  };
-  // Locks and their fences expire apart by this; it is for releases that come before their acquires, and for keys nobody uses.
-  const fenceTtlLeastMs = Math.min(2 * maxTtlMs, 2 * DAY_MS);
-  const imposedMs = mode === "memory" || restartGuard === "trust" ? 0 : quarantineMs(quarantineTtlMs, rules);
+  const guard = guardOf(given, mode, ttlMs, maxTtlMs);
+  const isPatient = mode !== "memory" && guard.restartGuard !== "trust";
+  const imposedMs = isPatient ? quarantineMs(guard.quarantineTtlMs, guard) : 0;
   const settings: Settings = {
     mode,
     shards,
     ttlMs,
     maxTtlMs,
-    quarantineTtlMs,
     staleAfterMs: number("staleAfterMs", given["staleAfterMs"], 0, 0, DAY_MS),
     readOnly: flag("readOnly", given["readOnly"], false),
     nodeTimeoutMs: checkNodeTimeout(given["nodeTimeoutMs"], ttlMs),
-    ...rules,
+    ...guard,
     minValidityMs:
       given["minValidityMs"] === undefined
         ? undefined
@@ -142,14 +116,7 @@ export function resolveOptions(options: LockerOptions): Settings {
     keyPrefix,
     nodePrefixes: nodePrefixesOf(shards, keyPrefix),
     owner: checkOwner(given["owner"] ?? `${hostname()}:${process.pid}`),
-    fenceTtlMs: integer(
-      "fenceTtlMs",
-      given["fenceTtlMs"],
-      Math.max(DAY_MS, fenceTtlLeastMs),
-      fenceTtlLeastMs,
-      366 * DAY_MS,
-    ),
-    restartGuard,
+    fenceTtlMs: fenceTtlOf(given["fenceTtlMs"], maxTtlMs),
     waitReplicas: integer("waitReplicas", given["waitReplicas"], 0, 0, REPLICAS_MAX),
     allowEviction: flag("allowEviction", given["allowEviction"], false),
     connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),
@@ -162,6 +129,31 @@ export function resolveOptions(options: LockerOptions): Settings {
   checkTtl(settings, ttlMs);
   checkStaleAfter(settings);
   return settings;
+}
+
+/** What a node that lost its memory has to do with, and how long a lock may be trusted. */
+function guardOf(
+  given: Record<string, unknown>,
+  mode: LockerOptions["mode"],
+  ttlMs: number,
+  maxTtlMs: number,
+): ValidityRules & Pick<Settings, "restartGuard" | "quarantineTtlMs"> {
+  const isQuorum = mode === "quorum";
+  const drift = mode === "memory" ? 0.01 : DRIFT_FACTOR;
+  const longestMs = Math.min(maxTtlMs, QUARANTINE_TTL_MS_MAX);
+  const guards = ["strict", "first-use", "trust"] as const;
+  return {
+    driftFactor: number("driftFactor", given["driftFactor"], drift, 0, 0.25),
+    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
+    restartGuard: oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), guards),
+    quarantineTtlMs: integer("quarantineTtlMs", given["quarantineTtlMs"], longestMs, ttlMs, longestMs),
+  };
+}
+
+/** Fences outlive their locks by this; it is for releases that come before their acquires, and for keys nobody uses. */
+function fenceTtlOf(given: unknown, maxTtlMs: number): number {
+  const leastMs = Math.min(2 * maxTtlMs, 2 * DAY_MS);
+  return integer("fenceTtlMs", given, Math.max(DAY_MS, leastMs), leastMs, 366 * DAY_MS);
 }
 
 /** A memory that was looked after until so short a time ago cannot have been stood in for: the other server would be in quarantine still. */
