@@ -66,7 +66,7 @@ const EXPECTED: ReadonlySet<unknown> = new Set([
  * One entry for each try, as redlock has them. Who stands in line asks more seldom than redlock does and is told instead: every entry has what was
  * known in the end.
  */
-export function attemptsOf(
+function attemptsOf(
   tries: number,
   nodes: readonly NodeReport[],
   keys: readonly string[],
