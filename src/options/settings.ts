@@ -92,48 +92,24 @@ const OPTION_NAMES: ReadonlySet<string> = new Set(
 export function resolveOptions(options: LockerOptions): Settings {
   const given = checkShape(options);
   const { mode } = options;
-  const isQuorum = mode === "quorum";
   const ttlMs = integer("ttlMs", given["ttlMs"], 10_000, TTL_MS_MIN, DAY_MS);
   const maxTtlMs = integer("maxTtlMs", given["maxTtlMs"], ttlMs, ttlMs, TTL_MS_MAX, "ttlMs");
   const shards = checkShards(mode, given);
   const keyPrefix = text("keyPrefix", given["keyPrefix"], "");
-  const restartGuard = oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), [
-    "strict",
-    "first-use",
-    "trust",
-  ]);
-  const longestMs = Math.min(maxTtlMs, QUARANTINE_TTL_MS_MAX);
-  const shortestMs = Math.min(ttlMs, QUARANTINE_TTL_MS_MAX);
-  const quarantineTtlMs = integer(
-    "quarantineTtlMs",
-    given["quarantineTtlMs"],
-    longestMs,
-    shortestMs,
-    longestMs,
-  );
-  const rules: ValidityRules = {
-    driftFactor: number(
-      "driftFactor",
-      given["driftFactor"],
-      mode === "memory" ? 0.01 : DRIFT_FACTOR,
-      0,
-      0.25,
-    ),
-    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
-  };
+  const guard = guardOf(given, mode, ttlMs, maxTtlMs);
+  const imposedMs =
+    mode === "memory" || guard.restartGuard === "trust" ? 0 : quarantineMs(guard.quarantineTtlMs, guard);
   // Locks and their fences expire apart by this; it is for releases that come before their acquires, and for keys nobody uses.
   const fenceTtlLeastMs = Math.min(2 * maxTtlMs, 2 * DAY_MS);
-  const imposedMs = mode === "memory" || restartGuard === "trust" ? 0 : quarantineMs(quarantineTtlMs, rules);
   const settings: Settings = {
     mode,
     shards,
     ttlMs,
     maxTtlMs,
-    quarantineTtlMs,
     staleAfterMs: number("staleAfterMs", given["staleAfterMs"], 0, 0, DAY_MS),
     readOnly: flag("readOnly", given["readOnly"], false),
     nodeTimeoutMs: checkNodeTimeout(given["nodeTimeoutMs"], ttlMs),
-    ...rules,
+    ...guard,
     minValidityMs:
       given["minValidityMs"] === undefined
         ? undefined
@@ -149,7 +125,6 @@ export function resolveOptions(options: LockerOptions): Settings {
       fenceTtlLeastMs,
       366 * DAY_MS,
     ),
-    restartGuard,
     waitReplicas: integer("waitReplicas", given["waitReplicas"], 0, 0, REPLICAS_MAX),
     allowEviction: flag("allowEviction", given["allowEviction"], false),
     connectTimeoutMs: number("connectTimeoutMs", given["connectTimeoutMs"], 1_000, 1, DAY_MS),
@@ -182,6 +157,25 @@ function checkStaleAfter(settings: Settings): void {
 function nodePrefixesOf(shards: readonly ShardSettings[], keyPrefix: string): readonly string[] {
   const prefixes = shards.flatMap(({ nodes }) => nodes).map((node) => keyPrefixOf(node) + keyPrefix);
   return prefixes.length === 0 ? [keyPrefix] : [...new Set(prefixes)];
+}
+
+/** What a node that lost its memory has to do with, and how long a lock may be trusted. */
+function guardOf(
+  given: Record<string, unknown>,
+  mode: LockerOptions["mode"],
+  ttlMs: number,
+  maxTtlMs: number,
+): ValidityRules & Pick<Settings, "restartGuard" | "quarantineTtlMs"> {
+  const isQuorum = mode === "quorum";
+  const drift = mode === "memory" ? 0.01 : DRIFT_FACTOR;
+  const longestMs = Math.min(maxTtlMs, QUARANTINE_TTL_MS_MAX);
+  const guards = ["strict", "first-use", "trust"] as const;
+  return {
+    driftFactor: number("driftFactor", given["driftFactor"], drift, 0, 0.25),
+    clockWindowMs: number("clockWindowMs", given["clockWindowMs"], isQuorum ? 100 : 0, 0, DAY_MS),
+    restartGuard: oneOf("restartGuard", given["restartGuard"] ?? (isQuorum ? "strict" : "trust"), guards),
+    quarantineTtlMs: integer("quarantineTtlMs", given["quarantineTtlMs"], longestMs, ttlMs, longestMs),
+  };
 }
 
 /** Whether `ttlMs` may be asked for in one call. */
