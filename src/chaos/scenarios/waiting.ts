@@ -73,6 +73,20 @@ export const WAITING_SCENARIOS: readonly Scenario[] = [
     expect: EVERYBODY,
   },
   {
+    name: "contention-while-nodes-hang",
+    title:
+      "Six clients contend for one key while one node after the other hangs, shorter than anybody notices: they go on with the others.",
+    rows: [50],
+    work: { kind: "mutex", clients: 6, sectionMs: [0, 2], restMs: [0, 2], waitMs: 5_000 },
+    steps: [1, 2, 3, 1].map((node) => ({
+      afterMs: 200,
+      fault: { do: "pause", nodes: [node] } as const,
+      forMs: 150,
+    })),
+    afterMs: 500,
+    expect: { outcomes: [{ is: "leases", afterStep: 1, atLeast: 20 }] },
+  },
+  {
     name: "told-and-stopped",
     title: "The client that is told of a release is stopped right then: the others do not wait for it.",
     rows: [29],

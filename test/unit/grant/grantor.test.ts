@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 
 import { VirtualClock } from "../../../src/clock/virtual-clock.ts";
 import type { Claim, Denial, Grant } from "../../../src/grantor.ts";
+import { NodeState } from "../../../src/node/node-state.ts";
+import { serverOf } from "../support/admission.ts";
 import { testGrantor, type TestNode, testNodes } from "../support/test-nodes.ts";
 
 const TTL_MS = 10_000;
@@ -100,6 +102,23 @@ describe("an attempt", () => {
     await granted(testGrantor(nodes, clock).attempt({ ...REQUEST, gated: true }), clock);
   });
 
+  test("goes on from the node they meet at when that one is silent or cannot vote (C7)", async () => {
+    const { clock, nodes } = setUp(5);
+    const [gate, next] = nodes;
+    const grantor = testGrantor(nodes, clock);
+    // A contested attempt: how long a round trip takes is known then.
+    const other = await granted(testGrantor(nodes, clock, "other").attempt(REQUEST), clock);
+    await settle(grantor.attempt(REQUEST), clock);
+    await settle(other.release(), clock);
+    await clock.advance(10);
+    if (gate) gate.isMute = true;
+    if (next) next.state = new NodeState(serverOf("another:memory"));
+    const began = clock.now();
+    const claim = await granted(grantor.attempt({ ...REQUEST, gated: true }), clock);
+    expect(clock.now() - began).toBe(3 * 2 + 2 + 3 * 2); // The silent one has three round trips of 2 ms, a ms and a turn; then one each.
+    expect(holders(nodes).slice(2)).toEqual([claim.holder, claim.holder, claim.holder]);
+  });
+
   test("learns a fence that is ahead, and wins with a larger one at once (C6)", async () => {
     const { clock, nodes } = setUp(3);
     for (const node of nodes) {
@@ -134,6 +153,20 @@ describe("an extension", () => {
     await clock.advance(10);
     for (const node of nodes.slice(0, 2)) node.forget();
     expect(await settle(claim.extend(TTL_MS), clock)).toMatchObject({ kind: "lost", cause: "gone" });
+  });
+
+  test("waits for a slow node though a quorum has spoken: its result must not be left unknown (C3)", async () => {
+    const { clock, nodes } = setUp(3);
+    const [foreign, , slow] = nodes;
+    foreign?.ask(
+      { op: "acquire", keys: ["k"], holder: "other#1", proposal: foreign.nowUs, tauUs: 0, ttlMs: TTL_MS },
+      () => {},
+    );
+    await clock.advance(2);
+    const claim = await granted(testGrantor(nodes, clock).attempt(REQUEST), clock);
+    await clock.advance(10);
+    if (slow) slow.delayMs = 60;
+    expect(await settle(claim.extend(TTL_MS), clock)).toMatchObject({ kind: "renewed" });
   });
 
   test("that completes after the old validity counts for nothing (L3)", async () => {
