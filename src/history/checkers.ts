@@ -3,8 +3,10 @@
  * of docs/safety.md; a test shows each of them a doctored history that it must refuse.
  */
 import { type History, type HistoryEvent, type LeaseRecord, leasesOf, type VoteFact } from "./history.ts";
+import { longWaits, type Wait } from "./promptness.ts";
 
-export type Property = "S1" | "S2" | "S3" | "S4" | "S5" | "S6" | "S7" | "S8" | "S9" | "S10" | "S11" | "L1";
+export type Property =
+  "S1" | "S2" | "S3" | "S4" | "S5" | "S6" | "S7" | "S8" | "S9" | "S10" | "S11" | "L1" | "L2" | "L4";
 
 export interface Violation {
   /** `run`: not a property, but something that must not happen either, such as an unexpected error. */
@@ -32,6 +34,8 @@ export const CHECKERS: Readonly<Record<Property, Checker>> = {
   S10: silentAfterMemoryLoss,
   S11: noClaimAfterTheEnd,
   L1: acquiredAfterHealing,
+  L2: promptWhileQuorate,
+  L4: promptAfterReturn,
 };
 
 /** The properties that hold even where clocks and memory break the assumptions of the others. */
@@ -77,7 +81,7 @@ function laterIsLarger(history: History): Violation[] {
       ) {
         if (largest === undefined || each.fence > largest.fence) largest = each;
       }
-      return largest === undefined || largest === lease || lease.fence > largest.fence
+      return largest === undefined || isSameLock(largest, lease) || lease.fence > largest.fence
         ? []
         : [
             violation(
@@ -97,7 +101,7 @@ function neverTheSameFence(history: History): Violation[] {
     return leases.flatMap((lease) => {
       const twin = known.get(lease.fence);
       known.set(lease.fence, lease);
-      return twin === undefined
+      return twin === undefined || isSameLock(twin, lease)
         ? []
         : [violation("S3", lease.acquiredAt, `${name(twin)} and ${name(lease)} share a fence`)];
     });
@@ -114,7 +118,7 @@ function noOlderWriteAfterNewer(history: History): Violation[] {
     if (writer === undefined) return [];
     const last = newest.get(event.key);
     if (last === undefined || writer.acquiredAt > last.acquiredAt) newest.set(event.key, writer);
-    return last !== undefined && writer.acquiredAt < last.invokedAt
+    return last !== undefined && !isSameLock(writer, last) && writer.acquiredAt < last.invokedAt
       ? [violation("S4", event.at, `a write of ${name(writer)} was stored after one of ${name(last)}`)]
       : [];
   });
@@ -144,7 +148,8 @@ function quorumAndTime(history: History): Violation[] {
       grants.set(event.holder, nodes.add(event.node));
     }
     if (event.type !== "acquired") return [];
-    const granted = grants.get(event.holder)?.size ?? 0;
+    const granted =
+      event.adopts === undefined ? (grants.get(event.holder)?.size ?? 0) : keptBy(history, event).size;
     if (granted < event.quorum)
       return [violation("S6", event.at, `${event.op} has ${granted} grants of ${event.quorum}`)];
     return event.remainingMs + NOISE_MS < event.minValidityMs
@@ -157,6 +162,20 @@ function quorumAndTime(history: History): Violation[] {
         ]
       : [];
   });
+}
+
+/** The nodes on which an adoption has extended what it goes on with. */
+function keptBy(history: History, { op, at, holder }: HistoryEvent & { type: "acquired" }): Set<string> {
+  const began = history.find((event) => event.type === "acquiring" && event.op === op)?.at ?? at;
+  const kept = votesOf(history).filter(
+    (vote) => vote.holder === holder && isExtensionWithin(vote, { startedAt: began, at }),
+  );
+  return new Set(kept.map(({ node }) => node));
+}
+
+/** One lock that went from process to process is one lease. */
+function isSameLock(one: LeaseRecord, other: LeaseRecord): boolean {
+  return one.holder === other.holder;
 }
 
 function isBid({ request }: VoteFact): boolean {
@@ -290,7 +309,26 @@ function noClaimAfterTheEnd(history: History): Violation[] {
   });
 }
 
-/** L1, L4: once everything is healed, whoever asks is granted within the bound its caller gave. */
+/** L2: nodes that are dead or hung cost nothing while a quorum is able to vote. */
+function promptWhileQuorate(history: History): Violation[] {
+  return longWaits(history)
+    .filter(({ isAfterReturn }) => !isAfterReturn)
+    .map((wait) => tooLong("L2", wait, "all along"));
+}
+
+/** L4: when the q-th node is back, it is granted soon. */
+function promptAfterReturn(history: History): Violation[] {
+  return longWaits(history)
+    .filter(({ isAfterReturn }) => isAfterReturn)
+    .map((wait) => tooLong("L4", wait, "again"));
+}
+
+function tooLong(property: Property, { key, from, to }: Wait, since: string): Violation {
+  const ms = (to - from).toFixed(1);
+  return violation(property, to, `${key} was free and wanted for ${ms} ms, and a quorum could vote ${since}`);
+}
+
+/** L1: once everything is healed, whoever asks is granted within the bound its caller gave. */
 function acquiredAfterHealing(history: History): Violation[] {
   const expected = new Set<string>();
   return history.flatMap((event) => {

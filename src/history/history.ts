@@ -23,7 +23,11 @@ export type HistoryEvent =
       /** Of the validity when the grant was decided; a client that stood still since then has less. */
       readonly remainingMs: number;
       readonly minValidityMs: number;
+      /** The operation whose lease it goes on with, under the same holder and fence (H1). */
+      readonly adopts?: Operation;
     })
+  /** The client let go of it for somebody else to adopt, and no longer works under it. */
+  | (ClientFact & { readonly type: "detached" })
   | (ClientFact & { readonly type: "not-acquired"; readonly code: string })
   /** Begun in [startedAt, startedBy]: who stood still while reading its clock cannot say whether before or after. */
   | (ClientFact & {
@@ -76,6 +80,19 @@ export type HistoryEvent =
       readonly node: string;
       readonly key: string;
       readonly holder: string;
+    }
+  /**
+   * From here on conditions of nodes are complete, and a free key that is wanted is somebody's within `promptMs`, while `quorum` of `nodes` are
+   * able to vote. A node is able `returnMs` after its last condition. `lockMs`: how long a lock stays that nobody gave back.
+   */
+  | {
+      readonly at: number;
+      readonly type: "pace";
+      readonly nodes: readonly string[];
+      readonly quorum: number;
+      readonly promptMs: number;
+      readonly returnMs: number;
+      readonly lockMs: number;
     }
   /** From here on no fault is injected, and every earlier one was healed. */
   | { readonly at: number; readonly type: "healed" };
@@ -169,6 +186,7 @@ class LeaseBook {
       case "shortened":
         return this.#move(event.op, event.until);
       case "releasing":
+      case "detached":
         return this.#end(event.op, event.at);
       case "lost":
         if (event.cause === "gone") this.#end(event.op, event.at);

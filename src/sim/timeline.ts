@@ -87,8 +87,11 @@ function wordsOf(event: Exclude<HistoryEvent, VoteFact>): string | undefined {
       return `${event.op} counts ${event.key} from ${event.read} to ${event.read + 1}`;
     case "left-behind":
       return `!! ${event.holder} still has ${event.key} on ${event.node}`;
+    case "detached":
+      return `${event.op} lets go of it`;
     case "asked":
     case "open-nodes":
+    case "pace":
       return undefined;
   }
 }

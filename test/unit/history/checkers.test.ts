@@ -63,6 +63,7 @@ function extended(op: string, startedAt: number, at: number): HistoryEvent[] {
 
 /** Two leases of one key after each other, with everything a history has. */
 const SOUND: readonly HistoryEvent[] = [
+  { at: 0, type: "pace", nodes: NODES, quorum: QUORUM, promptMs: 2, returnMs: 1, lockMs: 5 },
   ...lease("a#1", 0, 10),
   { at: 5, type: "asked", client: "a", op: "a#1", isHeld: true },
   ...extended("a#1", 30, 31),
@@ -78,6 +79,7 @@ const SOUND: readonly HistoryEvent[] = [
       after: [null],
     }),
   ),
+  { at: 51.5, type: "released", client: "a", op: "a#1", outcome: "released" },
   { at: 52, type: "memory-lost", node: "n3", silentUntil: 55 },
   ...lease("b#2", 60, 20),
   write("b#2", 61.5, 20),
@@ -86,6 +88,13 @@ const SOUND: readonly HistoryEvent[] = [
   { at: 171, type: "acquiring", client: "a", op: "a#3", keys: ["k"], mustSucceed: true },
   ...lease("a#3", 171, 30).slice(1),
 ];
+
+/** The second lease was asked for when its key had been free for some ms, and was granted no earlier. */
+function askedAt55(history: readonly HistoryEvent[]): HistoryEvent[] {
+  return history.map((event) =>
+    event.type === "acquiring" && event.op === "b#2" ? { ...event, at: 55 } : event,
+  );
+}
 
 const ALL = Object.keys(CHECKERS) as Property[];
 
@@ -147,6 +156,18 @@ describe("a doctored history is refused by the checker of its property, and by n
         ...without((event) => "op" in event && event.op === "a#3" && event.type === "acquired"),
         { at: 900, type: "not-acquired", client: "a", op: "a#3", code: "ACQUIRE_TIMEOUT" },
       ],
+      also: ["L2"],
+    },
+    // One node is silent, the other two could have granted it.
+    L2: { history: askedAt55(SOUND) },
+    // Two nodes hang, and are able again at 58.
+    L4: {
+      history: askedAt55(SOUND).concat(
+        ...["n1", "n2"].flatMap((target): HistoryEvent[] => [
+          { at: 54, type: "condition", target, condition: "hung", isOn: true },
+          { at: 57, type: "condition", target, condition: "hung", isOn: false },
+        ]),
+      ),
     },
   };
 
@@ -166,6 +187,72 @@ test("S8: a node on which the lock was put back during the round did not hold it
 test("S6: less time left than was asked for", () => {
   const history = SOUND.map((event) => (event.type === "acquired" ? { ...event, remainingMs: 9 } : event));
   expect(check(history, ["S6"])).toHaveLength(3);
+});
+
+describe("L2 and L4 ask nothing", () => {
+  const who = { client: "b", op: "b#2" };
+  const cases: [string, (history: readonly HistoryEvent[]) => readonly HistoryEvent[]][] = [
+    ["of a history without a pace", (history) => history.filter(({ type }) => type !== "pace")],
+    [
+      "while a lock can be left that was not given back",
+      (history) =>
+        history.map((event) => (event.type === "released" ? { ...event, outcome: "uncertain" } : event)),
+    ],
+    ["after a process was killed", (history) => [...history, { at: 56, type: "crashed", client: "z" }]],
+    [
+      "while too few nodes are able",
+      (history) => [
+        ...history,
+        { at: 54, type: "condition", target: "n1", condition: "down", isOn: true },
+        { at: 54, type: "condition", target: "n2", condition: "down", isOn: true },
+      ],
+    ],
+    [
+      "for who wants several keys",
+      (history) =>
+        history.map((event) => (event.type === "acquiring" ? { ...event, keys: ["k", "l"] } : event)),
+    ],
+    [
+      "for who has given up",
+      (history) => [...history, { at: 56.5, type: "not-acquired", ...who, code: "ABORTED" }],
+    ],
+  ];
+  test.each(cases)("%s", (_, change) => {
+    expect(check(change(askedAt55(SOUND)), ["L2", "L4"])).toEqual([]);
+  });
+});
+
+describe("an adoption", () => {
+  const from = { client: "a", op: "a#1" };
+  const to = { client: "b", op: "b#9" };
+  const terms = { quorum: QUORUM, until: 142, remainingMs: 100, minValidityMs: 10 };
+  const holder = "holder of a#1";
+  const extension = { request: "extend" as const, before: [holder], after: [holder], holder };
+  const adopted: readonly HistoryEvent[] = [
+    ...lease("a#1", 0, 10),
+    { at: 30, type: "detached", ...from },
+    { at: 40, type: "acquiring", ...to, keys: ["k"], mustSucceed: false },
+    ...["n1", "n2"].map((node) => vote({ at: 41, node, ...extension })),
+    { at: 42, type: "acquired", ...to, keys: ["k"], holder, fence: 10, adopts: "a#1", ...terms },
+    write("b#9", 43, 10),
+    write("a#1", 44, 10),
+  ];
+
+  test("goes on with the same lock, under the same fence", () => {
+    expect(check(adopted, ALL)).toEqual([]);
+  });
+
+  test("needs a quorum that has kept it (S6)", () => {
+    const history = adopted.filter(
+      (event) => !(event.type === "vote" && event.request === "extend" && event.node === "n2"),
+    );
+    expect(check(history, ALL).map(({ property }) => property)).toEqual(["S6"]);
+  });
+
+  test("of what was not let go of is a second lease (S1)", () => {
+    const history = adopted.filter(({ type }) => type !== "detached");
+    expect(check(history, ALL).map(({ property }) => property)).toEqual(["S1"]);
+  });
 });
 
 describe("a lease ends", () => {
