@@ -69,43 +69,45 @@ function unableSpans(events: readonly HistoryEvent[], node: string, returnMs: nu
 
 /** By key, when somebody asked for it and for no other. */
 function wantedSpans(events: readonly HistoryEvent[]): Map<string, Span[]> {
-  const open = new Map<string, { client: string; key: string; from: number }>();
   const spans = new Map<string, Span[]>();
-  const end = (op: string, to: number): void => {
-    const asked = open.get(op);
-    if (asked === undefined) return;
-    spans.set(asked.key, [...(spans.get(asked.key) ?? []), { from: asked.from, to }]);
-    open.delete(op);
-  };
-  for (const event of events) {
-    const [key, second] = event.type === "acquiring" ? event.keys : [];
-    if (event.type === "acquiring" && key !== undefined && second === undefined)
-      open.set(event.op, { client: event.client, key, from: event.at });
-    if (event.type === "acquired" || event.type === "not-acquired") end(event.op, event.at);
-    if (event.type === "crashed")
-      for (const [op, { client }] of open) if (client === event.client) end(op, event.at);
-  }
-  return new Map([...spans].map(([key, each]) => [key, joined(each)]));
+  for (const { key, from, to } of events.flatMap((event) => wish(event, events)))
+    spans.set(key, joined([...(spans.get(key) ?? []), { from, to }]));
+  return spans;
+}
+
+/** From its call to its answer, or to the end of its process. */
+function wish(asked: HistoryEvent, events: readonly HistoryEvent[]): (Span & { readonly key: string })[] {
+  if (asked.type !== "acquiring" || asked.keys.length !== 1) return [];
+  const end = events.find((event) => {
+    if (event.type === "crashed") return event.client === asked.client && event.at >= asked.at;
+    return (event.type === "acquired" || event.type === "not-acquired") && event.op === asked.op;
+  });
+  return asked.keys.map((key) => ({ key, from: asked.at, to: end?.at ?? Infinity }));
 }
 
 /** When no lease had the key, and no lock of one that was not given back, or of a process that was killed, could be left. */
 function freeSpans(events: readonly HistoryEvent[], key: string, { at, lockMs }: Pace): Span[] {
-  const taken: Span[] = [];
-  const held = new Map<string, { from: number; until: number }>();
-  for (const event of events) {
-    if (event.type === "crashed") taken.push({ from: event.at, to: event.at + lockMs });
-    if (event.type === "acquired" && event.keys.includes(key))
-      held.set(event.op, { from: event.at, until: event.until });
-    const lease = "op" in event ? held.get(event.op) : undefined;
-    if (!("op" in event) || lease === undefined) continue;
-    if (event.type === "extended" || event.type === "shortened") lease.until = event.until;
-    if (event.type !== "released") continue;
-    const isFree = event.outcome === "released";
-    taken.push({ from: lease.from, to: isFree ? event.at : Math.max(event.at, lease.until) + lockMs });
-    held.delete(event.op);
-  }
-  for (const { from, until } of held.values()) taken.push({ from, to: until + lockMs });
+  const taken = events.flatMap((event) => {
+    if (event.type === "crashed") return [{ from: event.at, to: event.at + lockMs }];
+    if (event.type !== "acquired" || !event.keys.includes(key)) return [];
+    return [{ from: event.at, to: leftUntil(event, events, lockMs) }];
+  });
   return without({ from: at, to: Infinity }, joined(taken));
+}
+
+/** Until its release was confirmed, or until nothing can be left of it. */
+function leftUntil(
+  { op, until }: HistoryEvent & { readonly type: "acquired" },
+  events: readonly HistoryEvent[],
+  lockMs: number,
+): number {
+  let last = until;
+  for (const event of events) {
+    if (!("op" in event) || event.op !== op) continue;
+    if (event.type === "released" && event.outcome === "released") return event.at;
+    if (event.type === "extended" || event.type === "shortened") last = Math.max(last, event.until);
+  }
+  return last + lockMs;
 }
 
 function contains(spans: readonly Span[], at: number): boolean {
