@@ -376,14 +376,12 @@ export class RedisFleet implements Fleet {
     if (admission.kind === "admitted") {
       const { nowUs: nodeUs, marker } = admission;
       this.#enter(node, { ...met, nodeUs, marker }, marker);
-    } else if (acquaintance.kind === "admitted") {
-      // The script goes on judging its votes, and the next check-up asks again.
-      if (admission.kind === "other-incarnation") node.meet();
-    } else {
-      if (admission.kind === "other-incarnation") node.meet();
+    } else if (acquaintance.kind !== "admitted") {
+      // Looked at again at the next check-up, and no sooner: behind a balanced address every answer may come from another server.
       const detail = admission.kind === "faulted" ? admission.detail : admission.kind;
       node.become({ kind: "unadmitted", met, detail: `not admitted: ${detail}` });
     }
+    // Where it is, the script goes on judging its votes.
   }
 
   async #declare(node: RedisNode, resetsFences: boolean): Promise<void> {
