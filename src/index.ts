@@ -25,8 +25,10 @@ export type {
 export type {
   ClientAdapter,
   ClientSession,
+  NodeCredentials,
   NodeInput,
   RedisClient,
+  RedisNodeOptions,
   SessionTerms,
 } from "./node/connection.ts";
 export {

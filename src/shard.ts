@@ -47,12 +47,12 @@ export class Shard {
   #isOpen = false;
 
   constructor({ name, nodes }: ShardSettings, context: ShardContext) {
-    const { settings, clock, events } = context;
+    const { settings, clock } = context;
     const nodeTime = createNodeTime(nodes.length, context);
     const proposals = new Proposals(leadMs(settings.clockWindowMs));
     this.name = name;
     this.#context = context;
-    this.fleet = createFleet(settings, nodes, clock, nodeTime, proposals, events);
+    this.fleet = createFleet(context, nodes, nodeTime, proposals);
     this.#electorate = createElectorate(settings, this.fleet, clock, nodeTime);
     this.acquirer = createAcquirer(context, this.fleet, this.#electorate, nodeTime, proposals);
     this.refusals = new Refusals({ ...context, quorum: this.#electorate.quorum });
@@ -158,12 +158,10 @@ function createElectorate(
 }
 
 function createFleet(
-  settings: Settings,
+  { settings, clock, entropy, events }: ShardContext,
   nodes: readonly NodeInput[],
-  clock: Clock,
   nodeTime: NodeTime,
   proposals: Proposals,
-  events: Events,
 ): Fleet {
   if (settings.mode === "memory") {
     const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
@@ -180,7 +178,7 @@ function createFleet(
       ...settings,
       quorum: quorumOf(nodes.length),
       admits: !settings.readOnly,
-      times: { connectTimeoutMs, silenceMs },
+      times: { connectTimeoutMs, silenceMs, chance: () => entropy.random() },
       learnFloor: (floor) => proposals.learnFloor(floor),
     },
     clock,

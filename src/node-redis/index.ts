@@ -1,6 +1,6 @@
 /**
- * `holdfast/node-redis`: nodes that are reached by node-redis (the package `redis`, 5 or 6). A client is duplicated, never used or
- * changed: its duplicates queue nothing, and connect again only when they are told to.
+ * `holdfast/node-redis`: nodes that are reached by node-redis (the package `redis`, 5 or 6). A client is duplicated for every
+ * connection, never used or changed: its duplicates queue nothing, and do not connect again by themselves.
  */
 import { ConfigError, messageOf } from "../errors.ts";
 import type { ClientAdapter, ClientSession } from "../node/connection.ts";
@@ -17,6 +17,9 @@ interface NodeRedisOptions {
   readonly database?: number | undefined;
   readonly socket?: object | undefined;
   readonly keyPrefix?: string | Buffer | undefined;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly credentialsProvider?: unknown;
 }
 
 interface NodeRedisSession {
@@ -28,17 +31,23 @@ interface NodeRedisSession {
 }
 
 /**
- * A node for `createLocker`, from a client of node-redis 5 or 6, connected or not. Throws `ConfigError` for anything else: a pool, a
- * cluster, a Sentinel client, options.
+ * A node for `createLocker`, from a client of node-redis 5 or 6, connected or not. Its `options` are read again for every connection: a
+ * password that is changed there, and what its `credentialsProvider` gives, counts from the next one. A provider has twice
+ * `connectTimeoutMs`, with the dial. Throws `ConfigError` for anything else: a pool, a cluster, a Sentinel client, options.
  */
 export function nodeRedis(client: NodeRedisClient): ClientAdapter {
   checkClient(client);
   const options = client.options ?? {};
+  const given = { ...options };
   return {
     name: addressOf(options),
     keyPrefix: options.keyPrefix?.toString(),
     open: async ({ ended, signal, connectTimeoutMs }): Promise<ClientSession> => {
-      const session = client.duplicate({ ...OVERRIDES, socket: socketOf(client.options, connectTimeoutMs) });
+      const session = client.duplicate({
+        ...OVERRIDES,
+        ...changedSince(given, client.options ?? {}),
+        socket: socketOf(client.options, connectTimeoutMs),
+      });
       session.on("error", (error) => ended(messageOf(error)));
       session.on("end", () => ended("the connection ended"));
       signal.addEventListener("abort", () => end(session), { once: true });
@@ -76,6 +85,16 @@ function checkClient(client: unknown): void {
   throw new ConfigError(
     `nodeRedis must be given a client of node-redis 5 or 6 (createClient), got ${kindOf(client)}${hint === undefined ? "" : `: ${hint}`}`,
   );
+}
+
+/**
+ * What a client was made of is in its options twice: as a URL or a password, and as what became of it. A duplicate would read the first
+ * again, whatever was changed since in the second.
+ */
+function changedSince(given: NodeRedisOptions, now: NodeRedisOptions): object {
+  const isRenamed = given.username !== now.username || given.password !== now.password;
+  const isProvided = given.credentialsProvider !== now.credentialsProvider;
+  return { url: undefined, ...(isRenamed && !isProvided ? { credentialsProvider: undefined } : {}) };
 }
 
 /** It throws where it has ended already. */

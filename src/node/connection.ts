@@ -1,13 +1,16 @@
 /**
- * The contract of a connection to one Redis server, and when one that has gone silent is given up. What is asked of any client library
- * behind it: nothing is ever sent twice, nothing is queued while there is no connection, and it reconnects by itself.
+ * The contract of a connection to one Redis server, when it is dialled again, and when one that has gone silent is given up. What is
+ * asked of any client library behind it: nothing is ever sent twice, and nothing is queued while there is no connection.
  */
 import type { RedisOptions } from "ioredis";
 
 import { type Clock, deadline, type Instant, type Timer } from "../clock/clock.ts";
 import type { Wire } from "./resp.ts";
 
-/** A client of ioredis 5 or 6 as far as this library needs it: it is duplicated, never used or changed. */
+/**
+ * A client of ioredis 5 or 6 as far as this library needs it: it is duplicated for every connection, never used or changed. What is changed
+ * in its `options` (`client.options.password = token`) counts from the next connection.
+ */
 export interface RedisClient {
   readonly options: object;
   duplicate(override?: object): unknown;
@@ -42,12 +45,45 @@ export interface ClientSession {
   subscribe(channel: string, heard: (message: string) => void): Promise<void>;
 }
 
+/** What a node is told of who asks. What is left out comes from the options. */
+export interface NodeCredentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly sentinelUsername?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+}
+
+/** Options of ioredis, read again for every connection: what is changed in them counts from the next one. Retries are this library's. */
+export type RedisNodeOptions = RedisOptions & {
+  /**
+   * Asked before every connection, for passwords and tokens that change. Where it throws, rejects or gives something else, the node is
+   * not connected and says so, and it is asked again with the next attempt, which comes after 1 s at the latest. Default none.
+   */
+  readonly credentials?: (() => NodeCredentials | Promise<NodeCredentials>) | undefined;
+};
+
 /**
- * A node as users name it: a URL (`redis://`, `rediss://`), ioredis options that say where the server is, an ioredis client, of which a
- * duplicate is used, or an adapter to another client library (`nodeRedis` of `holdfast/node-redis`, `iovalkey` of `holdfast/iovalkey`).
+ * A node as users name it: a URL (`redis://`, `rediss://`), ioredis options that say where the server is, an ioredis client, of which
+ * duplicates are used, or an adapter to another client library (`nodeRedis` of `holdfast/node-redis`, `iovalkey` of `holdfast/iovalkey`).
  * Anything else is refused with a `ConfigError` that says how to wrap it.
  */
-export type NodeInput = string | RedisOptions | RedisClient | ClientAdapter;
+export type NodeInput = string | RedisNodeOptions | RedisClient | ClientAdapter;
+
+/** What a connection is made of: a `ClientAdapter`, with a way for the hot path. */
+export interface Dialler extends Pick<ClientAdapter, "name" | "keyPrefix"> {
+  open(terms: SessionTerms): Promise<Session>;
+}
+
+export interface Session extends ClientSession {
+  /** Of a script, without a promise of its own: exactly one of the two is called, never synchronously. */
+  sendScript(
+    command: "EVAL" | "EVALSHA",
+    script: string,
+    call: Wire,
+    answered: (answer: unknown) => void,
+    failed: (error: unknown) => void,
+  ): void;
+}
 
 export function isAdapter(input: NodeInput): input is ClientAdapter {
   return typeof input === "object" && "open" in input && typeof input.open === "function";
@@ -64,6 +100,8 @@ export interface ConnectionTimes {
   readonly connectTimeoutMs: number;
   /** A connection on which this long nothing was answered is reset, so that the next one finds a healed network at once. */
   readonly silenceMs: number;
+  /** Uniform in [0, 1): spreads the dials of those who lost a server together. */
+  readonly chance: () => number;
 }
 
 /** A connection ended under a request: it was sent, and nothing is known of what became of it. */
@@ -72,6 +110,15 @@ export class ConnectionEndedError extends Error {
 
   constructor() {
     super("the connection ended before its answer");
+  }
+}
+
+/** Why a session is over that nobody needs any more: what was written may still arrive. */
+export class SessionDoneError extends Error {
+  override readonly name = "SessionDoneError";
+
+  constructor() {
+    super("the session is not needed any more");
   }
 }
 
@@ -84,8 +131,15 @@ export interface Connection {
   /** Something was asked and no answer has come for a suspiciously long time: a hint. */
   readonly isSilent: boolean;
   readonly lastError: string;
+  /** Counts the sessions: what was asked under another number was asked of another session, maybe of another server. */
+  readonly session: number;
   /** Begins to connect, and never stops trying until it is closed. */
   open(): void;
+  /**
+   * The server answers, but a new connection may find a better one, or be let in: dials it soon, its name resolved anew, and as often as
+   * it takes to connect. What there is serves until then. Asked for again while that is under way, it does nothing.
+   */
+  redial(reason: string): void;
   /** One command, written now; rejects when the server says no, or with a `ConnectionEndedError`. */
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
   /** The same for the hot path, without a promise of its own: exactly one of the two is called, never synchronously. */
@@ -115,13 +169,28 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-/** Reconnects come at 50, 100, 150 … ms, and once a second in the end. */
-const RECONNECT_STEP_MS = 50;
-const RECONNECT_MS_MAX = 1_000;
+/** Dials come after 50, 100, 150 … ms, and once a second in the end. */
+const REDIAL_STEP_MS = 50;
+const REDIAL_MS_MAX = 1_000;
 
-/** How long to wait before a connection is dialled for the `times`-th time in a row. */
-export function reconnectDelayMs(times: number): number {
-  return Math.min(times * RECONNECT_STEP_MS, RECONNECT_MS_MAX);
+/** How long to wait before the `times`-th dial in a row, less up to a half by chance: all clients of a server lose it at once. */
+export function redialDelayMs(times: number, chance: number): number {
+  return Math.min(times * REDIAL_STEP_MS, REDIAL_MS_MAX) * (1 - chance / 2);
+}
+
+/** Whether a server says with its first word that it lets nobody in, or not us. */
+export function refusesEntry(message: string): boolean {
+  return /^(NOAUTH|WRONGPASS|DENIED)\b|^ERR max number of clients/.test(message);
+}
+
+/** Whether a refusal is about the server or about who asks, so that another connection may be granted what this one is not. */
+export function isMendedByRedial(message: string): boolean {
+  return (
+    refusesEntry(message) ||
+    /^(READONLY|NOPERM|LOADING|MASTERDOWN|CLUSTERDOWN|MOVED)\b/.test(message) ||
+    // Redis before 7.2 says it so where a script does what its user may not.
+    message.includes("The user executing the script can't")
+  );
 }
 
 /** Sees that questions are asked and none is answered any more. */
@@ -142,6 +211,11 @@ export class SilenceWatch {
 
   get isSuspected(): boolean {
     return this.#pending > 0 && this.#clock.glance() - this.#lastAnswerAt > this.#silenceMs / 4;
+  }
+
+  /** How many questions have no answer yet. */
+  get pending(): number {
+    return this.#pending;
   }
 
   asked(): void {

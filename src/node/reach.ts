@@ -1,16 +1,20 @@
 /** How a server is reached: over ioredis, or over whatever client library an adapter stands for. */
 import type { Clock } from "../clock/clock.ts";
-import { AdaptedConnection, AdaptedListener } from "./adapted-connection.ts";
 import {
+  type ClientAdapter,
   type Connection,
   type ConnectionEvents,
   type ConnectionTimes,
+  type Dialler,
   isAdapter,
   type Listener,
   type ListenerEvents,
   type NodeInput,
+  type Session,
 } from "./connection.ts";
-import { IoredisConnection, IoredisListener, prefixOf } from "./ioredis-connection.ts";
+import { DialledConnection, DialledListener } from "./dialled-connection.ts";
+import { IoredisDialler, prefixOf } from "./ioredis-dialler.ts";
+import { argumentsOf } from "./resp.ts";
 
 /** For requests, and for hearing notices on a channel. */
 export interface Reach {
@@ -24,13 +28,27 @@ export function keyPrefixOf(input: NodeInput): string {
 }
 
 export function reachOf(input: NodeInput, times: ConnectionTimes, clock: Clock): Reach {
-  return isAdapter(input)
-    ? {
-        connect: (events) => new AdaptedConnection(input, times, clock, events),
-        listen: (channel, events) => new AdaptedListener(input, channel, times, clock, events),
-      }
-    : {
-        connect: (events) => new IoredisConnection(input, times, clock, events),
-        listen: (channel, events) => new IoredisListener(input, channel, times, events),
+  const dialler = isAdapter(input) ? adapted(input) : new IoredisDialler(input, clock);
+  return {
+    connect: (events) => new DialledConnection(dialler, times, clock, events),
+    listen: (channel, events) => new DialledListener(dialler, channel, times, clock, events),
+  };
+}
+
+/** An adapter knows nothing of calls that are in words already. */
+function adapted(adapter: ClientAdapter): Dialler {
+  return {
+    name: adapter.name,
+    keyPrefix: adapter.keyPrefix,
+    open: async (terms): Promise<Session> => {
+      const session = await adapter.open(terms);
+      const send = async (args: readonly string[]): Promise<unknown> => session.send(args);
+      return {
+        send,
+        subscribe: async (channel, heard) => session.subscribe(channel, heard),
+        sendScript: (command, script, call, answered, failed) =>
+          void send([command, script, ...argumentsOf(call)]).then(answered, failed),
       };
+    },
+  };
 }

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 
 import { type Clock, type Instant, soon } from "../clock/clock.ts";
 import { messageOf } from "../errors.ts";
-import { type Connection, ConnectionEndedError, type Listener } from "./connection.ts";
+import { type Connection, ConnectionEndedError, isMendedByRedial, type Listener } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
 import { FENCE_KEY_PATTERN, noticeChannel } from "./key-names.ts";
@@ -106,7 +106,10 @@ export class RedisNode implements LockNode {
   #votesFrom: Instant | undefined;
   #votesUntil: Instant = Infinity;
   #marker: Marker | undefined;
-  #introducing = false;
+  /** The session on which it is asked who it is; undefined while it is not. */
+  #introducing: number | undefined;
+  /** The server that was met last. */
+  #runId: string | undefined;
   #listener: Listener | undefined;
 
   constructor(reach: Reach, terms: RedisNodeTerms, clock: Clock, events: RedisNodeEvents) {
@@ -118,7 +121,8 @@ export class RedisNode implements LockNode {
     this.#connection = reach.connect({
       up: () => this.meet(),
       down: (detail) => {
-        this.#listener?.renew();
+        // Of a server that was not there before either, the other connection knows by itself.
+        if ("met" in this.#acquaintance) this.#listener?.renew();
         this.become({ kind: "unreachable", detail });
       },
     });
@@ -156,7 +160,12 @@ export class RedisNode implements LockNode {
   get isLastinglyOut(): boolean {
     const { acquaintance } = this;
     if (acquaintance.kind === "excluded" && acquaintance.isLasting === true) return true;
-    return "detail" in acquaintance && remedyFor(acquaintance.detail) !== undefined;
+    return "detail" in acquaintance && this.#isLasting(acquaintance.detail);
+  }
+
+  /** A password or a certificate that was right once may be about to be renewed, and a name to lead back: the next dial will know. */
+  #isLasting(detail: string): boolean {
+    return !this.#wasAdmitted && remedyFor(detail) !== undefined;
   }
 
   get isHealthy(): boolean {
@@ -212,22 +221,27 @@ export class RedisNode implements LockNode {
 
   /** Asks the server who it is, unless that is being asked already. */
   meet(): void {
-    if (this.#introducing || !this.#connection.isReady) return;
-    this.#introducing = true;
+    const { session } = this.#connection;
+    if (this.#introducing === session || !this.#connection.isReady) return;
+    this.#introducing = session;
     if (this.#acquaintance.kind !== "admitted") this.#loadScripts();
+    // What another server said of itself, whose place was taken meanwhile, counts no more.
+    const isPresent = (): boolean => this.#introducing === session && this.#connection.session === session;
     introduce(this.#connection, this.#clock).then(
-      (met) => {
-        this.#introducing = false;
-        this.#events.met(this, met);
-        this.#debts.collect();
-      },
+      (met) => isPresent() && this.#met(met),
       (error: unknown) => {
-        this.#introducing = false;
+        if (!isPresent()) return;
+        this.#introducing = undefined;
         // An ended connection says so itself, and knows better why.
         const detail = `it refused to introduce itself: ${messageOf(error)}`;
         if (this.#connection.isReady) this.become({ kind: "excluded", detail, met: undefined });
       },
     );
+  }
+
+  /** It cannot be used as it is, and may be replaced or let us in: dials it again, and once more for as long as it is excluded. */
+  redial(reason: string): void {
+    this.#connection.redial(reason);
   }
 
   become(acquaintance: Acquaintance): void {
@@ -241,6 +255,7 @@ export class RedisNode implements LockNode {
     this.#votesFrom = isAdmitted ? acquaintance.votesFrom : undefined;
     this.#votesUntil = isAdmitted ? acquaintance.votesUntil : Infinity;
     this.#callHead = callHead({ ...this.#terms, incarnation, silenceMs }, this.#terms.usualTtlMs);
+    if (acquaintance.kind === "excluded") this.redial(acquaintance.detail);
     this.#events.changed(this);
   }
 
@@ -250,9 +265,21 @@ export class RedisNode implements LockNode {
         ADMIT,
         admitCall(request, this.#terms),
         (answer) => resolve(decodeAdmission(answer) ?? oddReply(answer)),
-        (error) => resolve(faultOf(error)),
+        (error) => {
+          this.redial(messageOf(error));
+          resolve(faultOf(error));
+        },
       ),
     );
+  }
+
+  #met(met: Introduction): void {
+    this.#introducing = undefined;
+    // The name has moved: notices are to be heard there, too.
+    if (this.#runId !== undefined && this.#runId !== met.runId) this.#listener?.renew();
+    this.#runId = met.runId;
+    this.#events.met(this, met);
+    this.#debts.collect();
   }
 
   /**
@@ -292,6 +319,7 @@ export class RedisNode implements LockNode {
     if (!this.#connection.isReady) return soon(() => fail(this.#unreachable()));
     const [lone] = requests;
     const askedAt = this.#clock.glance();
+    const { session } = this.#connection;
     this.#run(
       (requests.length === 1 && lone !== undefined && LONE.get(lone.letter)) || VOTE,
       voteCall(requests, this.#callHead),
@@ -301,20 +329,33 @@ export class RedisNode implements LockNode {
         if (found === undefined) return fail(oddReply(reply));
         const { votes, nowUs } = found;
         this.#events.toldTime(this, nowUs, askedAt, at);
-        if (votes.some(showsOtherMemory)) this.meet();
+        for (const vote of votes) {
+          if (showsOtherMemory(vote)) this.meet();
+          else if (vote.kind === "faulted") this.#doubt(vote.detail, session);
+        }
         if (this.#terms.waitReplicas > 0 && requests.some(mustOutlive))
-          this.#replicated(requests, votes, answer);
+          this.#replicated(session, requests, votes, answer);
         else answer(votes);
       },
-      (error) => fail(faultOf(error)),
+      (error) => {
+        this.#doubt(messageOf(error), session);
+        fail(faultOf(error));
+      },
     );
+  }
+
+  /** A server that was demoted, or does not know us any more, tells it first to those who ask for locks. */
+  #doubt(refusal: string, session: number): void {
+    if (session === this.#connection.session && isMendedByRedial(refusal)) this.redial(refusal);
   }
 
   /**
    * Grants count once enough replicas have them: whichever is promoted then has the lock, too. The server keeps back what this connection
-   * asks next until they do, so releases wait behind.
+   * asks next until they do, so releases wait behind. It speaks of what was written on one session: another one that took its place
+   * meanwhile has written nothing, and all replicas have that.
    */
   #replicated(
+    session: number,
     requests: readonly EncodedRequest[],
     votes: readonly Vote[],
     answer: (votes: readonly Vote[]) => void,
@@ -325,6 +366,7 @@ export class RedisNode implements LockNode {
         const request = requests[index];
         return vote.kind === "granted" && request !== undefined && mustOutlive(request) ? fault : vote;
       });
+    if (session !== this.#connection.session) return answer(judged(faultOf(new ConnectionEndedError())));
     this.#connection.call("WAIT", waitReplicas, Math.max(1, Math.round(nodeTimeoutMs))).then(
       (found) => {
         const detail = `granted, but ${Number(found)} of ${waitReplicas} replicas have it`;
@@ -389,7 +431,7 @@ export class RedisNode implements LockNode {
       reason: "unreachable",
       detail: `not connected: ${withRemedy(lastError)}`,
       sent: false,
-      ...lasting(remedyFor(lastError) !== undefined),
+      ...lasting(this.#isLasting(lastError)),
     };
   }
 

@@ -9,7 +9,7 @@ import { didYouMean } from "./suggestion.ts";
 /** What ioredis knows, 5 and 6; other names would have no effect. First what says where a server is, and who asks. */
 const KNOWN: ReadonlySet<string> = new Set(
   [
-    "host port path family db username password tls connectionName keyPrefix keepAlive noDelay Connector",
+    "host port path family db username password credentials tls connectionName keyPrefix keepAlive noDelay Connector",
     "sentinels name role sentinelUsername sentinelPassword sentinelTLS enableTLSForSentinelMode natMap updateSentinels",
     "sentinelRetryStrategy sentinelReconnectStrategy sentinelCommandTimeout sentinelMaxConnections failoverDetector preferredSlaves",
     // Set by this library, or without effect here; options that are shared with other code may have them.
@@ -117,6 +117,9 @@ interface Address {
 
 /** Of the options: own names, as the client gets them. */
 function faultOfAddress(options: object): string | undefined {
+  const { credentials }: { readonly credentials?: unknown } = { ...options };
+  if (credentials !== undefined && typeof credentials !== "function")
+    return `options whose credentials are no function, but ${shown(credentials)}`;
   const { host, port, path, sentinels, name, Connector }: Address = { ...options };
   if (typeof Connector === "function") return undefined;
   if (sentinels !== undefined && sentinels !== null) return faultOfSentinels(sentinels, name);

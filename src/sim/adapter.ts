@@ -1,6 +1,6 @@
 /**
  * A simulated server as a node: sessions of a simulated process over the simulated network. What there is to a connection beside its
- * sessions is the library's own (node/adapted-connection.ts). What was under way when a session ended has arrived, or will, or never
+ * sessions is the library's own (node/dialled-connection.ts). What was under way when a session ended has arrived, or will, or never
  * does: its sender cannot know.
  */
 import type { Alarm } from "../clock/system-clock.ts";
