@@ -99,7 +99,13 @@ function faultOfOptions(options: object): string | undefined {
   const unknown =
     names.find((name) => Object.hasOwn(INSTEAD, name)) ?? names.find((name) => !KNOWN.has(name));
   if (unknown !== undefined) return `the unknown option ${shown(unknown)}${hintFor(unknown)}`;
-  return faultOfAddress(options);
+  return faultOfCredentials(options) ?? faultOfAddress(options);
+}
+
+function faultOfCredentials(options: { readonly credentials?: unknown }): string | undefined {
+  const { credentials } = options;
+  if (credentials === undefined || typeof credentials === "function") return undefined;
+  return `options whose credentials are no function, but ${kindOf(credentials)}`;
 }
 
 function hintFor(name: string): string {
@@ -117,9 +123,6 @@ interface Address {
 
 /** Of the options: own names, as the client gets them. */
 function faultOfAddress(options: object): string | undefined {
-  const { credentials }: { readonly credentials?: unknown } = { ...options };
-  if (credentials !== undefined && typeof credentials !== "function")
-    return `options whose credentials are no function, but ${shown(credentials)}`;
   const { host, port, path, sentinels, name, Connector }: Address = { ...options };
   if (typeof Connector === "function") return undefined;
   if (sentinels !== undefined && sentinels !== null) return faultOfSentinels(sentinels, name);

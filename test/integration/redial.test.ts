@@ -371,8 +371,7 @@ describe("a client that ends for good", () => {
         { host: "127.0.0.1", port: sentinel.port },
       ],
       name: "m",
-      connectTimeoutMs: 300,
-    } as RedisOptions);
+    });
     expect(await usable(made, 2 * A_DIAL_MS)).toBe("used");
   });
 
