@@ -23,7 +23,7 @@ const servers = serversFor(cleanUp);
 
 async function client(options: LockerOptions): Promise<Locker> {
   const locker = createLocker(options);
-  cleanUp(() => locker.close());
+  cleanUp(() => locker.close({ withinMs: 0 }));
   await locker.init();
   await locker.ready();
   return locker;
@@ -61,20 +61,16 @@ describe.skipIf(clockShimUnavailable())("a client whose clock is slewed", () => 
     const terms = { mode: "quorum", nodes: cluster.urls, ttlMs: 3_000, waitMs: 10_000 } as const;
     const options = { ...terms, clockWindowMs: 10, driftFactor: 0.01 };
     const [holder, other] = [await client({ ...options, observer: heard }), await client(options)];
-    await waitFor(
-      async () => {
-        await holder.tryAcquire(`k:${Math.random()}`).catch(() => {});
-        return rates.length > 0;
-      },
-      { what: "the rate" },
-    );
+    const becomes = (what: string, isIt: () => boolean) =>
+      waitFor(() => holder.tryAcquire(`k:${Math.random()}`).then(isIt, isIt), { what });
+    await becomes("the rate is known", () => rates.length > 0);
     expect(rates[0]).toBeGreaterThan(1.08);
     expect(rates[0]).toBeLessThan(1.1);
     const lease = await holder.acquire("k");
     const next = await other.acquire("k");
     expect([lease.isHeld(), next.isHeld()]).toEqual([false, true]);
     for (const { clock } of cluster.nodes) clock?.rate(1);
-    await waitFor(() => rates.at(-1) === 1, { what: "the rate of the machine" });
+    await becomes("the rate is the machine's", () => rates.at(-1) === 1);
   });
 });
 

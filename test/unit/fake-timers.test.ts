@@ -27,7 +27,7 @@ const lockers: Locker[] = [];
 afterEach(async () => {
   vi.useRealTimers();
   vi.resetModules();
-  await Promise.all(lockers.splice(0).map((locker) => locker.close()));
+  await Promise.all(lockers.splice(0).map((locker) => locker.close({ withinMs: 0 })));
 });
 
 function fakeTimers(): void {

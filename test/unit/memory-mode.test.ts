@@ -10,7 +10,7 @@ const registry = globalThis as { [REGISTRY]?: unknown };
 const lockers: Locker[] = [];
 
 afterEach(async () => {
-  await Promise.all(lockers.splice(0).map((locker) => locker.close()));
+  await Promise.all(lockers.splice(0).map((locker) => locker.close({ withinMs: 0 })));
 });
 
 function memoryLocker(create = createLocker): Locker {
