@@ -22,6 +22,13 @@ const NOT_ASKED: Faulted = {
   sent: false,
 };
 
+const TWIN: Faulted = {
+  kind: "faulted",
+  reason: "excluded",
+  detail: "its server was asked under another name in this round",
+  sent: false,
+};
+
 export class Round implements Ballot {
   readonly votes: (Vote | undefined)[];
   readonly asked: boolean[];
@@ -37,6 +44,8 @@ export class Round implements Ballot {
   /** How long it took until a quorum of nodes had spoken that can decide by themselves. */
   #tookMs: number | undefined;
   readonly #settle: (ballot: Ballot) => void;
+  /** The servers that were met at, each under the name it had then. */
+  readonly #met: string[] = [];
   #granted = 0;
   #failed = 0;
   /** Of those that failed to grant, how many may grant another attempt. */
@@ -72,6 +81,8 @@ export class Round implements Ballot {
   /** Rule C7: puts the question to one node, and goes on to `next` if it does not answer as soon as it should. */
   meet(index: number, heard: (vote: Vote) => void, next: () => void): void {
     if (this.asked[index] === true) return;
+    const server = this.#context.nodes[index]?.identity;
+    if (server !== undefined) this.#met.push(server);
     const { clock, promptness } = this.#context;
     const patienceMs = Math.min(promptness.patienceMs(index), this.#poll.timeoutMs);
     const patience = deadline(clock, clock.glance() + patienceMs, () => {
@@ -97,6 +108,8 @@ export class Round implements Ballot {
     if (node === undefined || this.asked[index] === true || this.#over) return;
     const request = this.#poll.request(index);
     if (request === undefined) return this.#count(index, NOT_ASKED);
+    // G2: between the meeting and this a name may have come to lead to the server that was met.
+    if (heard === undefined && this.#met.includes(node.identity ?? "")) return this.#count(index, TWIN);
     this.asked[index] = true;
     this.#silent++;
     node.ask(request, (vote) => {
