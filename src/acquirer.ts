@@ -6,7 +6,16 @@ import { type Clock, type Instant, Latch, settledOrAborted } from "./clock/clock
 import type { Entropy } from "./clock/entropy.ts";
 import { LeaseLostError, LockerClosedError, QueueFullError, QuorumUnreachableError } from "./errors.ts";
 import type { Events } from "./events.ts";
-import type { AttemptRequest, Bequest, Claim, Denial, Grant, Grantor, ReleaseReport } from "./grantor.ts";
+import type {
+  AttemptRequest,
+  Bequest,
+  Claim,
+  Denial,
+  Grant,
+  Grantor,
+  ReleaseReport,
+  Said,
+} from "./grantor.ts";
 import type { Job } from "./job.ts";
 import { Lease, type LeaseTerms } from "./lease/lease.ts";
 import type { NoLease } from "./refusals.ts";
@@ -77,16 +86,18 @@ class Stay implements LeaseTerms {
   readonly autoExtend: boolean;
   readonly maxHoldMs: number;
   readonly claim: Claim;
+  readonly said: Said;
   readonly place: Spot | undefined;
   readonly tenure: Tenure;
   readonly home: Home;
 
-  constructor(job: Job, claim: Claim, place: Spot | undefined, tenure: Tenure, home: Home) {
+  constructor(job: Job, grant: Grant, place: Spot | undefined, tenure: Tenure, home: Home) {
     this.keys = job.keys;
     this.owner = job.owner;
     this.autoExtend = job.autoExtend;
     this.maxHoldMs = job.maxHoldMs;
-    this.claim = claim;
+    this.claim = grant.claim;
+    this.said = grant;
     this.place = place;
     this.tenure = tenure;
     this.home = home;
@@ -116,8 +127,6 @@ class Stay implements LeaseTerms {
 /** A lock goes from hand to hand in one process so often, or for so long, and then is free for all others. */
 const HAND_OVERS_MAX = 32;
 const TENURE_MS_MAX = 100;
-
-const settledAlready = (): Promise<void> => Promise.resolve();
 
 export class Acquirer {
   readonly #context: AcquirerContext;
@@ -195,7 +204,7 @@ export class Acquirer {
     const place = this.#turnstile.isFree(job.nodeKeys)
       ? this.#turnstile.join(job.nodeKeys, contender)
       : undefined;
-    const granted = this.#granted({ kind: "granted", claim, reports: () => [], complete: settledAlready }, 1);
+    const granted = this.#granted({ ...outcome, kind: "granted", claim }, 1);
     return this.#handOut(granted, contender, place, began);
   }
 
@@ -348,7 +357,7 @@ export class Acquirer {
   #handOut(granted: Granted, contender: Contender, place: Spot | undefined, began: Instant): Lease {
     const { clock, events } = this.#context;
     const { grant, attempts, tenure } = granted;
-    const stay = new Stay(contender.job, grant.claim, place, tenure, this.#home);
+    const stay = new Stay(contender.job, grant, place, tenure, this.#home);
     const lease = new Lease(grant.claim, stay, clock, events);
     contender.lease = lease;
     place?.hold();

@@ -60,15 +60,20 @@ export type RefusalKind =
   /** Granted, but too late to be of use. */
   | "slow";
 
-export interface Grant {
-  readonly kind: "granted";
-  readonly claim: Claim;
+/** What the nodes said in one round. */
+export interface Said {
+  /** By node, answers that came after the decision included. */
   readonly reports: () => NodeReport[];
   /** Settles when every node that was asked has answered, which a hung one may never do. */
   complete(): Promise<void>;
 }
 
-export interface Denial {
+export interface Grant extends Said {
+  readonly kind: "granted";
+  readonly claim: Claim;
+}
+
+export interface Denial extends Said {
   readonly kind: "denied";
   readonly why: RefusalKind;
   /** Of several keys, those that nodes said others have; the first that each met. */
@@ -81,14 +86,10 @@ export interface Denial {
   readonly roundTripMs: number;
   /** How many wait for it longer, for all that is known; undefined where nobody would be told of its release. */
   readonly ahead: number | undefined;
-  /** What each node said, answers that came after the decision included. */
-  readonly reports: () => NodeReport[];
-  /** Settles when every node that was asked has answered, which a hung one may never do. */
-  complete(): Promise<void>;
 }
 
 export type Renewal =
-  | { readonly kind: "renewed" }
+  | ({ readonly kind: "renewed" } & Said)
   /** Proven: a quorum of nodes does not hold it (`gone`), or its validity is over (`expired`). */
   | { readonly kind: "lost"; readonly cause: "gone" | "expired"; readonly reports: () => NodeReport[] }
   /** Not enough nodes said yes, not enough said no: the old validity stands. */

@@ -79,6 +79,15 @@ function openUptime(): number | undefined {
   }
 }
 
+/** For what keeps other people's times, never for decisions on locks: settles so much later. */
+export async function pause(delayMs: number): Promise<void> {
+  for (let leftMs = delayMs; leftMs > 0; leftMs -= TIMER_MS_MAX)
+    await new Promise<void>((resolve) => setTimeout(resolve, Math.min(leftMs, TIMER_MS_MAX)));
+}
+
+/** Node takes longer ones for 1 ms. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 /** Of this process, in ms: for measuring how long something took. */
 export function monotonicMs(): number {
   return performance.now();

@@ -107,7 +107,7 @@ export class ProtocolClaim implements Claim {
     if (clock.now() >= this.#validUntil) return { kind: "lost", cause: "expired", reports };
     if (ballot.won) {
       this.#promise(t0, fullTtlMs, Math.max(this.#validUntil, t0 + validityMs(fullTtlMs, rules)));
-      return { kind: "renewed" };
+      return { kind: "renewed", reports, complete: () => ballot.complete() };
     }
     return this.#standings.isGoneFrom(electorate.quorum)
       ? { kind: "lost", cause: "gone", reports }
@@ -195,7 +195,8 @@ export class ProtocolClaim implements Claim {
     this.found(ballot, t0, ttlMs);
     const reports = () => this.#reports(ballot, t0);
     const leftMs = this.#validUntil - clock.now();
-    if (ballot.won && leftMs > 0 && leftMs >= minValidityMs) return { kind: "renewed" };
+    if (ballot.won && leftMs > 0 && leftMs >= minValidityMs)
+      return { kind: "renewed", reports, complete: () => ballot.complete() };
     this.#validUntil = -Infinity;
     if (ballot.won) return { kind: "slow", reports };
     return seen === "lost" ? { kind: "lost", cause: "gone", reports } : { kind: "unknown", reports };

@@ -13,7 +13,7 @@ import {
   QuorumUnreachableError,
 } from "../errors.ts";
 import type { Events } from "../events.ts";
-import type { Claim, ReleaseReport, Renewal } from "../grantor.ts";
+import type { Claim, ReleaseReport, Renewal, Said } from "../grantor.ts";
 import { Keeper } from "./keeper.ts";
 
 /** What a lease rests on: how it is given back is said by the terms. */
@@ -27,6 +27,8 @@ export interface LeaseTerms {
   /** Infinity where there is no limit. */
   readonly maxHoldMs: number;
   readonly quorum: number;
+  /** What the nodes said to its acquire. */
+  readonly said: Said;
   /** Where it was acquired. */
   readonly home: object;
   /** Throws what is wrong with a ttl. */
@@ -83,6 +85,8 @@ export class Lease implements AsyncDisposable {
   /** Bodies at work under it besides that of its own `using`. */
   #guests = 0;
   #emptied: () => void = () => {};
+  #said: Said;
+  #extensions = 0;
   /** What the nodes said to the last extension that failed. */
   #lastReports: () => readonly NodeReport[] = () => [];
 
@@ -90,6 +94,7 @@ export class Lease implements AsyncDisposable {
   constructor(claim: HeldClaim, terms: LeaseTerms, clock: Clock, events: Events) {
     this.#claim = claim;
     this.#terms = terms;
+    this.#said = terms.said;
     this.#clock = clock;
     this.#events = events;
     this.#acquiredAt = claim.extendedAt;
@@ -231,6 +236,16 @@ export class Lease implements AsyncDisposable {
     await this.release();
   }
 
+  /** @internal What the nodes said to the acquire, or to the last extension that succeeded. */
+  get said(): Said {
+    return this.#said;
+  }
+
+  /** @internal How many extensions of it have succeeded. */
+  get extensions(): number {
+    return this.#extensions;
+  }
+
   /** @internal Its release has begun, or it was let go of. */
   get isOver(): boolean {
     return this.#release !== undefined;
@@ -340,6 +355,8 @@ export class Lease implements AsyncDisposable {
 
   #take(renewal: Renewal, durationMs: number): void {
     if (renewal.kind === "renewed") {
+      this.#said = renewal;
+      this.#extensions++;
       this.#events.emit(() => ({
         type: "extended",
         ...this.#who(),

@@ -4,79 +4,64 @@
  */
 import { EventEmitter } from "node:events";
 
-import { wallMs } from "../clock/machine-clocks.ts";
-import { ConfigError, LockerClosedError, OptionRangeError } from "../errors.ts";
-import type { HoldfastEvent } from "../events.ts";
+import { systemEntropy } from "../clock/entropy.ts";
+import { pause, wallMs } from "../clock/machine-clocks.ts";
+import { ConfigError, LockerClosedError, OptionRangeError, QuorumUnreachableError } from "../errors.ts";
 import type { Lease } from "../lease/lease.ts";
-import { createLocker, type Locker } from "../locker.ts";
+import { createLocker } from "../locker.ts";
 import type { RedisClient } from "../node/connection.ts";
-import type { LockerOptions, QuorumOptions } from "../options/options.ts";
+import type { LockerOptions } from "../options/options.ts";
 import { type Callback, nodeified } from "./callbacks.ts";
 import {
   ExecutionError,
   type ExecutionResult,
   executionErrorOf,
   type ExecutionStats,
+  isOutcome,
   type RedlockClient,
+  reportsIn,
   ResourceLockedError,
   statsOf,
+  statsOfEnded,
+  statsOfRelease,
+  statsOnceSaid,
+  statsSeen,
 } from "./errors.ts";
 import { Lock } from "./lock.ts";
-import { Reports } from "./reports.ts";
+import {
+  checkDuration,
+  type HoldfastSettings,
+  pauseMs,
+  type Settings,
+  settingsOf,
+  TTL_MS_MAX,
+  triesOf,
+  ttlOf,
+  waitingOf,
+} from "./settings.ts";
+import { SharedLocker } from "./shared-locker.ts";
 
 export { ExecutionError, Lock, ResourceLockedError };
-export type { Callback, ExecutionResult, ExecutionStats, RedlockClient };
-
-/** As redlock has them. */
-export interface Settings {
-  /** Allowance for clock rates; default 0.01. */
-  readonly driftFactor: number;
-  /** Attempts after the first; −1 for no end; default 10. */
-  readonly retryCount: number;
-  /** ms between attempts while nobody tells of a release; default 200. */
-  readonly retryDelay: number;
-  /** At most so many ms more or less; default 100. */
-  readonly retryJitter: number;
-  /** Accepted, and not needed: `using` extends when a third of the duration has gone. */
-  readonly automaticExtensionThreshold: number;
-}
-
-/** What redlock has no words for; see the options of `createLocker`. */
-export type HoldfastSettings = Partial<
-  Pick<
-    QuorumOptions,
-    | "allowEviction"
-    | "clockWindowMs"
-    | "fenceTtlMs"
-    | "keyPrefix"
-    | "maxTtlMs"
-    | "nodeTimeoutMs"
-    | "notify"
-    | "observer"
-    | "owner"
-    | "restartGuard"
-  >
->;
+export type { Callback, ExecutionResult, ExecutionStats, HoldfastSettings, RedlockClient, Settings };
 
 /** Aborted when the lock is about to be lost; `error` says why. */
 export type RedlockAbortSignal = AbortSignal & { error?: Error };
 
-type Routine<T> = (signal: RedlockAbortSignal, context: { readonly fence: number }) => Promise<T>;
+/** What a routine is told of its lock, as in @sesamecare-oss/redlock. */
+export interface RedlockUsingContext {
+  /** As it is now: another one after each extension. */
+  readonly lock: Lock;
+  /** How often it has been extended. */
+  readonly extensions: number;
+  /** The fencing token, which never changes. */
+  readonly fence: number;
+}
 
-const DEFAULTS: Settings = Object.freeze({
-  driftFactor: 0.01,
-  retryCount: 10,
-  retryDelay: 200,
-  retryJitter: 100,
-  automaticExtensionThreshold: 500,
-});
+type Routine<T> = (signal: RedlockAbortSignal, context: RedlockUsingContext) => Promise<T>;
 
 /** A node that lost its memory stays out for so long at least, or for the longest duration that was really asked for, up to a day. */
 const USUAL_TTL_MS_MAX = 60_000;
-/** As good as for ever. */
-const TTL_MS_MAX = 2 ** 52;
-/** No lock is shorter on the nodes. Its own `expiration` is as was asked. */
-const TTL_MS_MIN = 500;
+const USUAL_TTL_MS = 10_000;
 
 export class Redlock extends EventEmitter {
   static readonly Lock: typeof Lock = Lock;
@@ -85,15 +70,13 @@ export class Redlock extends EventEmitter {
 
   readonly clients: Set<RedlockClient>;
   readonly settings: Settings;
-  readonly #extra: HoldfastSettings;
-  readonly #reports = new Reports();
-  readonly #locker: Locker;
-  readonly #routines = new Set<Promise<void>>();
-  #isOver = false;
+  readonly #shared: SharedLocker;
+  #hasQuit = false;
 
   /**
    * `clients`: ioredis clients of independent servers; each is duplicated, and the duplicates end with `quit()` or with the last of them.
-   * `scripts`, which redlock takes, would change what a lock is: refused.
+   * Instances over the same clients share the duplicates, unless they have settings for this library. `scripts`, which redlock takes, would
+   * change what a lock is: refused.
    */
   constructor(
     clients: Iterable<RedlockClient>,
@@ -105,48 +88,43 @@ export class Redlock extends EventEmitter {
     this.clients = new Set(clients);
     if (this.clients.size === 0)
       throw new ConfigError("Redlock must be instantiated with at least one redis client.");
-    const custom = [
-      ...Object.keys(scripts),
-      ...Object.keys(settings).filter((name) => name.endsWith("Script")),
-    ];
-    if (custom.length > 0)
-      throw new ConfigError(
-        `scripts of your own (${custom.join(", ")}) cannot be used: the nodes' rules are in them`,
-      );
-    const { holdfast = {}, ...redlockSettings } = settings;
-    this.settings = { ...DEFAULTS, ...defined(redlockSettings) };
-    this.#extra = holdfast;
-    this.#locker = createLocker(this.#options()); // Connects now, and refuses now what cannot work.
-    this.#watchTheirEnds();
+    refuseScripts(settings, scripts);
+    this.settings = settingsOf(settings);
+    const { holdfast } = settings;
+    const { driftFactor, db } = this.settings;
+    const likeness = holdfast === undefined ? JSON.stringify([driftFactor, db]) : undefined;
+    // Connects now, and refuses now what cannot work.
+    this.#shared = SharedLocker.over([...this.clients], likeness, () =>
+      createLocker(optionsOf([...this.clients], this.settings, holdfast)),
+    );
   }
 
   /** Takes all resources, or none, for `duration` ms. Rejects with an `ExecutionError` after the last attempt. */
-  async acquire(
+  acquire(
     resources: string | readonly string[],
     duration: number,
-    settings: Partial<Settings> = {},
+    settings?: Partial<Settings> | Callback<Lock>,
   ): Promise<Lock> {
-    checkDuration(duration);
-    const keys = typeof resources === "string" ? [resources] : resources;
-    const terms = { ...this.settings, ...defined(settings) };
-    try {
-      const locker = this.#openLocker();
-      const lease = await locker.acquire(keys, { ttlMs: ttlOf(duration), ...waitingOf(terms) });
-      return this.#lockOf(lease, duration);
-    } catch (error) {
-      await this.#undone(keys);
-      throw executionErrorOf(error, keys, [...this.clients], triesOf(terms));
-    }
+    return nodeified(
+      this.#acquire(resources, duration, typeof settings === "function" ? undefined : settings),
+      settings,
+    );
   }
 
-  /** Gives it back. Rejects with an `ExecutionError` where it had expired, or where no quorum confirmed it. */
+  /** Gives it back. Rejects with an `ExecutionError` where it had expired or was released before, or where no quorum confirmed it. */
   release(lock: Lock, callback?: Callback<ExecutionResult> | Partial<Settings>): Promise<ExecutionResult> {
-    return nodeified(lock.giveBack(), callback);
+    return nodeified(this.#release(lock), callback);
   }
 
-  /** Makes it valid for `duration` ms from now, never for less than it was. Answers with a new lock; the old one has expired. */
-  extend(lock: Lock, duration: number, callback?: Callback<Lock> | Partial<Settings>): Promise<Lock> {
-    return nodeified(this.#extend(lock, duration), callback);
+  /**
+   * Makes it valid for `duration` ms from now, never for less than it was. Answers with a new lock; the old one has expired. Where too few nodes
+   * answer, it is tried again as the settings say, as long as the lock is valid.
+   */
+  extend(lock: Lock, duration: number, settings?: Callback<Lock> | Partial<Settings>): Promise<Lock> {
+    return nodeified(
+      this.#extend(lock, duration, typeof settings === "function" ? undefined : settings),
+      settings,
+    );
   }
 
   /**
@@ -157,33 +135,33 @@ export class Redlock extends EventEmitter {
   using<T>(
     resources: string | readonly string[],
     duration: number,
-    settings: Partial<Settings>,
+    settings: Partial<Settings> | undefined,
     routine: Routine<T>,
   ): Promise<T>;
   async using<T>(
     resources: string | readonly string[],
     duration: number,
-    settingsOrRoutine: Partial<Settings> | Routine<T>,
+    settingsOrRoutine: Partial<Settings> | Routine<T> | undefined,
     maybeRoutine?: Routine<T>,
   ): Promise<T> {
     checkDuration(duration);
     const routine = typeof settingsOrRoutine === "function" ? settingsOrRoutine : maybeRoutine;
     if (typeof routine !== "function") throw new OptionRangeError("routine", "be a function", routine);
-    const keys = typeof resources === "string" ? [resources] : resources;
-    const settings = typeof settingsOrRoutine === "function" ? {} : settingsOrRoutine;
-    const terms = { ...this.settings, ...defined(settings) };
+    const keys = keysOf(resources);
+    const given = typeof settingsOrRoutine === "function" ? undefined : settingsOrRoutine;
+    const terms = settingsOf(given, this.settings);
     const options = { ttlMs: ttlOf(duration), ...waitingOf(terms) };
     let outcome: { readonly value: T } | { readonly thrown: unknown } | undefined;
-    try {
+    await this.#attempted(keys, terms, async () => {
       const work = this.#openLocker().using(keys, options, async (lease) => {
-        void this.#tellFaults(lease);
-        outcome = await settledAs(() => routine(withError(lease.signal), { fence: lease.fence }));
+        const context = new UsingContext(lease, () => this.#lockOf(lease, duration, terms));
+        outcome = await settledAs(() => routine(withError(lease.signal), context));
       });
-      await this.#noted(work);
-    } catch (error) {
-      if (outcome === undefined || "value" in outcome)
-        throw executionErrorOf(error, keys, [...this.clients], triesOf(terms));
-    }
+      await this.#shared.working(work);
+    }).catch((error: unknown) => {
+      // The routine's own error goes first.
+      if (outcome === undefined || "value" in outcome) throw error;
+    });
     if (outcome === undefined) throw new Error("the routine did not run");
     if ("thrown" in outcome) throw outcome.thrown;
     return outcome.value;
@@ -193,15 +171,13 @@ export class Redlock extends EventEmitter {
    * Ends the connections, the given clients' too, once the routines of `using` have settled: their signals abort at once, and their locks are
    * given back behind them. Locks of `acquire` that were not released stay until they expire, as with redlock.
    */
-  async quit(): Promise<void> {
-    this.#isOver = true;
-    await this.#close();
-    await Promise.all([...this.clients].map(async (client) => client.quit?.()));
+  quit(callback?: Callback<void>): Promise<void> {
+    return nodeified(this.#quit(), callback);
   }
 
   /** redlock 4. */
   lock(resource: string | readonly string[], ttl: number, callback?: Callback<Lock>): Promise<Lock> {
-    return nodeified(this.acquire(resource, ttl), callback);
+    return nodeified(this.#acquire(resource, ttl), callback);
   }
 
   /** redlock 4. */
@@ -211,7 +187,7 @@ export class Redlock extends EventEmitter {
     options: Partial<Settings>,
     callback?: Callback<Lock>,
   ): Promise<Lock> {
-    return nodeified(this.acquire(resource, ttl, options), callback);
+    return nodeified(this.#acquire(resource, ttl, options), callback);
   }
 
   /** redlock 4. */
@@ -226,132 +202,203 @@ export class Redlock extends EventEmitter {
 
   /** redlock 4. */
   unlock(lock: Lock, callback?: Callback<ExecutionResult>): Promise<ExecutionResult> {
-    return nodeified(lock.giveBack(), callback);
+    return this.release(lock, callback);
   }
 
-  async #extend(lock: Lock, duration: number): Promise<Lock> {
+  async #acquire(
+    resources: string | readonly string[],
+    duration: number,
+    settings?: Partial<Settings>,
+  ): Promise<Lock> {
     checkDuration(duration);
-    if (lock.expiration < wallMs()) throw new ExecutionError("Cannot extend an already-expired lock.", []);
-    try {
-      await lock.lease.extend(ttlOf(duration));
-    } catch (error) {
-      throw executionErrorOf(error, lock.resources, [...this.clients]);
-    }
+    const keys = keysOf(resources);
+    const terms = settingsOf(settings, this.settings);
+    const options = { ttlMs: ttlOf(duration), ...waitingOf(terms) };
+    const lease = await this.#attempted(keys, terms, () => this.#openLocker().acquire(keys, options));
+    return this.#lockOf(lease, duration, terms);
+  }
+
+  async #release(lock: Lock): Promise<ExecutionResult> {
+    const { lease, resources } = checkedLock(lock);
+    const start = wallMs();
     lock.expiration = 0;
-    return this.#lockOf(lock.lease, duration);
+    if (lease.isOver) throw new ExecutionError(`${NOT_RELEASED}: it was released before.`, []);
+    const names = this.#shared.names;
+    const report = await this.#shared.during(() => lease.release());
+    const attempts = [Promise.resolve(statsOfRelease(report, names, resources, [...this.clients]))] as const;
+    if (report.outcome === "released") return { attempts, start };
+    const why =
+      report.outcome === "expired"
+        ? "the lock had expired before"
+        : `no quorum of nodes confirmed it: ${report.uncertain.join(", ")}`;
+    throw new ExecutionError(`${NOT_RELEASED}: ${why}.`, attempts);
   }
 
-  #lockOf(lease: Lease, duration: number): Lock {
-    return new Lock(this, lease, duration, this.#tellFaults(lease));
+  async #extend(lock: Lock, duration: number, settings?: Partial<Settings>): Promise<Lock> {
+    checkDuration(duration);
+    const { lease } = checkedLock(lock);
+    const terms = settingsOf(settings, this.settings);
+    if (lock.expiration < wallMs()) throw new ExecutionError("Cannot extend an already-expired lock.", []);
+    const failed = await this.#shared.during(() => this.#extendInTries(lease, duration, terms));
+    lock.expiration = 0;
+    return this.#lockOf(lease, duration, terms, failed);
   }
 
-  /** Of nodes that could not vote, once for each lock: what redlock emits as errors. That others hold a lock is none. */
-  #tellFaults(lease: Lease): readonly Promise<ExecutionStats>[] {
-    const stats = statsOf(this.#reports.take(lease.holder), lease.keys, [...this.clients]);
-    for (const error of stats.votesAgainst.values()) {
+  /** What the tries before the one that succeeded came to. */
+  async #extendInTries(lease: Lease, duration: number, terms: Settings): Promise<ExecutionStats[]> {
+    const failed: ExecutionStats[] = [];
+    for (let left = terms.retryCount; ; left--) {
+      try {
+        await lease.extend(ttlOf(duration));
+        return failed;
+      } catch (error) {
+        if (!isOutcome(error)) throw error;
+        const stats = statsOf(reportsIn(error), lease.keys, [...this.clients]);
+        failed.push(stats);
+        this.#tellFaults(stats);
+        const mayTryAgain = error instanceof QuorumUnreachableError && left !== 0;
+        if (!mayTryAgain) throw executionErrorOf(error, failed);
+      }
+      await pause(pauseMs(terms, systemEntropy.random()));
+    }
+  }
+
+  async #quit(): Promise<void> {
+    this.#hasQuit = true;
+    await this.#shared.close();
+    await Promise.all([...this.clients].map(async (client) => client.quit?.()));
+  }
+
+  #openLocker(): ReturnType<typeof createLocker> {
+    if (this.#hasQuit) throw new LockerClosedError();
+    return this.#shared.locker;
+  }
+
+  /** `ask`, whose failure becomes redlock's: one entry for each of its tries. */
+  async #attempted<T>(keys: readonly string[], terms: Settings, ask: () => Promise<T>): Promise<T> {
+    return this.#shared.during(async () => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isOutcome(error)) throw error;
+        const stats = await this.#statsOf(error, keys);
+        this.#tellFaults(stats);
+        // Who stands in line asks more seldom than redlock does and is told instead: every entry has what was known in the end.
+        throw executionErrorOf(error, Array<ExecutionStats>(triesOf(terms)).fill(stats));
+      }
+    });
+  }
+
+  /**
+   * What the nodes said; where the call waited behind others of this process, they are asked now. As in redlock, a failed acquire has left the
+   * nodes when it is told: what is asked now is answered behind the releases of its votes.
+   */
+  async #statsOf(error: Error, keys: readonly string[]): Promise<ExecutionStats> {
+    const clients = [...this.clients];
+    let locker;
+    try {
+      locker = this.#openLocker();
+    } catch {
+      return statsOfEnded(clients);
+    }
+    const seen = await Promise.all(keys.map((key) => locker.inspect(key))).catch(() => []);
+    const reports = reportsIn(error);
+    return reports.length > 0 ? statsOf(reports, keys, clients) : statsSeen(seen, clients);
+  }
+
+  /** `failed`: what the tries before came to. */
+  #lockOf(lease: Lease, duration: number, { driftFactor }: Settings, failed: ExecutionStats[] = []): Lock {
+    const said = statsOnceSaid(lease.said, lease.keys, [...this.clients]);
+    void said.then((stats) => this.#tellFaults(stats));
+    const attempts = [...failed.map((stats) => Promise.resolve(stats)), said];
+    return new Lock(this, lease, { duration, driftFactor, attempts });
+  }
+
+  /** Of nodes that could not vote: what redlock emits as errors. That others hold a lock is none. */
+  #tellFaults({ votesAgainst }: ExecutionStats): void {
+    if (this.#hasQuit) return;
+    for (const error of votesAgainst.values()) {
+      if (error instanceof ResourceLockedError) continue;
       this.emit("error", error);
       this.emit("clientError", error);
     }
-    return [Promise.resolve(stats)];
-  }
-
-  /** As in redlock, a failed acquire has left the nodes when it is told: what is asked now is answered behind the releases of its votes. */
-  async #undone([key]: readonly string[]): Promise<void> {
-    if (key !== undefined) await this.#locker.inspect(key).catch(() => {});
-  }
-
-  #openLocker(): Locker {
-    if (this.#isOver) throw new LockerClosedError();
-    return this.#locker;
-  }
-
-  #options(): LockerOptions {
-    const { observer, maxTtlMs: usualMs = USUAL_TTL_MS_MAX, ...extra } = this.#extra;
-    const isSingle = this.clients.size === 1;
-    return {
-      mode: isSingle ? "single" : "quorum",
-      nodes: [...this.clients],
-      ttlMs: Math.min(USUAL_TTL_MS, usualMs),
-      maxTtlMs: TTL_MS_MAX,
-      quarantineTtlMs: usualMs,
-      driftFactor: this.settings.driftFactor,
-      // Any duration goes in redlock, and a window costs 4.5 times itself of each.
-      clockWindowMs: 0,
-      restartGuard: isSingle ? "trust" : "first-use",
-      ...extra,
-      observer: (event: HoldfastEvent) => {
-        this.#reports.hear(event);
-        observer?.(event);
-      },
-    };
-  }
-
-  /** Programs that only ever end their own clients must be able to exit. */
-  #watchTheirEnds(): void {
-    let left = this.clients.size;
-    for (const client of this.clients)
-      client.once?.("end", () => {
-        if (--left > 0) return;
-        this.#isOver = true;
-        void this.#close();
-      });
-  }
-
-  /** Remembers the work of a routine until it has settled. */
-  async #noted(work: Promise<void>): Promise<void> {
-    this.#routines.add(work);
-    try {
-      await work;
-    } finally {
-      this.#routines.delete(work);
-    }
-  }
-
-  async #close(): Promise<void> {
-    const closed = this.#locker.close();
-    await Promise.race([closed, Promise.allSettled(this.#routines)]);
-    await this.#locker.close({ withinMs: 0 });
   }
 }
 
 export default Redlock;
 
-const USUAL_TTL_MS = 10_000;
+const NOT_RELEASED = "Unable to fully release the lock";
 
-function ttlOf(duration: number): number {
-  return Math.max(TTL_MS_MIN, duration);
+class UsingContext implements RedlockUsingContext {
+  readonly fence: number;
+  readonly #lease: Lease;
+  readonly #make: () => Lock;
+  #lock: Lock;
+  #madeAt = 0;
+
+  constructor(lease: Lease, make: () => Lock) {
+    this.fence = lease.fence;
+    this.#lease = lease;
+    this.#make = make;
+    this.#lock = make();
+  }
+
+  get extensions(): number {
+    return this.#lease.extensions;
+  }
+
+  get lock(): Lock {
+    if (this.#madeAt !== this.extensions) this.#lock = this.#make();
+    this.#madeAt = this.extensions;
+    return this.#lock;
+  }
 }
 
-function checkDuration(duration: number): void {
-  if (!Number.isInteger(duration)) throw new FractionalDurationError("duration", "be an integer", duration);
-  if (duration < 1 || duration > TTL_MS_MAX)
-    throw new OptionRangeError("duration", `be an integer from 1 to ${TTL_MS_MAX} in milliseconds`, duration);
+function refuseScripts(settings: object, scripts: object): void {
+  const custom = [
+    ...Object.keys(scripts),
+    ...Object.keys(settings).filter((name) => name.endsWith("Script")),
+  ];
+  if (custom.length > 0)
+    throw new ConfigError(
+      `scripts of your own (${custom.join(", ")}) cannot be used: the nodes' rules are in them`,
+    );
 }
 
-/** In redlock's own words, which its users may compare with. */
-class FractionalDurationError extends OptionRangeError {
-  override readonly message = "Duration must be an integer value in milliseconds.";
+function optionsOf(
+  clients: readonly RedlockClient[],
+  { driftFactor, db }: Settings,
+  { maxTtlMs: usualMs = USUAL_TTL_MS_MAX, ...extra }: HoldfastSettings = {},
+): LockerOptions {
+  const isSingle = clients.length === 1;
+  return {
+    mode: isSingle ? "single" : "quorum",
+    nodes: db === undefined ? clients : clients.map((client) => inDatabase(client, db)),
+    ttlMs: Math.min(USUAL_TTL_MS, usualMs),
+    maxTtlMs: TTL_MS_MAX,
+    quarantineTtlMs: usualMs,
+    driftFactor,
+    // Any duration goes in redlock, and a window costs 4.5 times itself of each.
+    clockWindowMs: 0,
+    restartGuard: isSingle ? "trust" : "first-use",
+    ...extra,
+  };
 }
 
-/** How many tries redlock makes; without an end there is no number to tell. */
-function triesOf({ retryCount }: Settings): number {
-  return Math.max(0, retryCount) + 1;
+/** The same client, whose duplicates are in another database. */
+function inDatabase(client: RedlockClient, db: number): RedlockClient {
+  const duplicate = (override?: object): unknown => client.duplicate({ ...override, db });
+  return Object.create(client, { duplicate: { value: duplicate } }) as RedlockClient;
 }
 
-/** As long as redlock's attempts would take; the delays between them are for when nobody tells of a release. */
-function waitingOf({ retryCount, retryDelay, retryJitter }: Settings): {
-  readonly waitMs: number;
-  readonly retry: { retryCount: number; retryDelay: number; retryJitter: number };
-} {
-  const waitMs = retryCount < 0 ? Infinity : retryCount * (retryDelay + retryJitter / 2);
-  return { waitMs, retry: { retryCount: -1, retryDelay, retryJitter } };
+function keysOf(resources: string | readonly string[]): readonly string[] {
+  return typeof resources === "string" ? [resources] : resources;
 }
 
-/** What is given as undefined does not hide a default. */
-function defined<T extends object>(settings: T): Partial<T> {
-  return Object.fromEntries(
-    Object.entries(settings).filter(([, value]) => value !== undefined),
-  ) as Partial<T>;
+/** Whoever brings a value and a time instead has nothing that a lease could rest on. */
+function checkedLock(lock: Lock): Lock {
+  if (!(lock instanceof Lock)) throw new OptionRangeError("lock", "be one that acquire or extend made", lock);
+  return lock;
 }
 
 async function settledAs<T>(

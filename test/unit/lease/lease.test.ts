@@ -14,6 +14,7 @@ const TTL_MS = 10_000;
 const BEAT_MS = 50;
 const GUARD_MS = 500;
 const NO_REPORTS = () => [];
+const NOTHING_SAID = { reports: NO_REPORTS, complete: () => Promise.resolve() };
 
 /** A claim whose nodes answer as the test says, after a delay. Valid for its whole ttl. */
 class TestClaim implements HeldClaim {
@@ -48,7 +49,9 @@ class TestClaim implements HeldClaim {
     if (this.clock.now() >= this.validUntil) return { kind: "lost", cause: "expired", reports: NO_REPORTS };
     if (this.answer === "gone") return { kind: "lost", cause: "gone", reports: NO_REPORTS };
     if (this.answer === "renewed") this.extendedAt = t0;
-    return this.answer === "renewed" ? { kind: "renewed" } : { kind: "unknown", reports: NO_REPORTS };
+    return this.answer === "renewed"
+      ? { kind: "renewed", ...NOTHING_SAID }
+      : { kind: "unknown", reports: NO_REPORTS };
   }
 
   release(): Promise<ReleaseReport> {
@@ -81,6 +84,7 @@ function leasedAt(
     autoExtend,
     maxHoldMs,
     quorum: 1,
+    said: NOTHING_SAID,
     home: clock,
     checkTtl: () => {},
     giveBack: async (extending: Promise<unknown> | undefined) => {
