@@ -52,7 +52,8 @@ describe("of a server", () => {
     expect(stateOf(here)).toBe("excluded");
     here.server.promote();
     expect(here.server.facts).toMatchObject({ wasReplica: true, history: "2" });
-    await here.simulation.pass(5_500);
+    // By the next dial, a second later at most.
+    await here.simulation.pass(1_500);
     expect(stateOf(here)).toBe("quarantined");
     await here.simulation.pass(2 * TTL_MS);
     expect(stateOf(here)).toBe("admitted");
