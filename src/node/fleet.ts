@@ -216,7 +216,9 @@ export class RedisFleet implements Fleet {
     const { notBeforeUs, youngSinceUs } = this.#firstHand(node, met);
     if (marker.sinceUs < notBeforeUs || youngSinceUs > marker.sinceUs) return "new";
     const isFuture = marker.sinceUs > met.nodeUs + FUTURE_US;
-    const isDoubtful = marker.replicationId !== met.replicationId || isFuture || staleAfterMs > 0;
+    // Statistics that were reset are noted anew, or evictions up to the old number would go unseen.
+    const isReset = met.evictedKeys < marker.evictedKeys;
+    const isDoubtful = marker.replicationId !== met.replicationId || isFuture || isReset || staleAfterMs > 0;
     return isDoubtful ? "doubtful" : "known";
   }
 
@@ -234,7 +236,9 @@ export class RedisFleet implements Fleet {
   /** It may be asked from now on; whether it is old enough is looked at with every vote. */
   #enter(node: RedisNode, met: Introduction, marker: Marker): void {
     const watch = this.#watchOf(node);
-    watch.accept(marker, met.nodeUs, met.answeredAt);
+    watch.accept(marker, met.nodeUs, met.askedAt, met.answeredAt);
+    // G4: admitted by whomever; should it lose its memory later, it is none of the unused ones any more.
+    this.#unused?.delete(incarnationOf(met));
     this.#terms.learnFloor(marker.floor);
     const silenceMs = watch.silenceMs(this.#wantedSilenceMs(node, marker));
     const votesFrom =

@@ -30,6 +30,12 @@ export function fenceKey(key: string): string {
 /** Every fence key, and what else ends like one. */
 export const FENCE_KEY_PATTERN = "*:fence";
 
+/** Whether the fence of a lock can be called so: other data may end like one. */
+export function isFenceKey(name: string): boolean {
+  const key = name.slice(0, -":fence".length);
+  return name.endsWith(":fence") && (hasHashTag(key) || key.startsWith(BRACED_PREFIX));
+}
+
 /** A hash tag is a non-empty text between the first `{` and the first `}` after it. */
 function hasHashTag(key: string): boolean {
   const open = key.indexOf("{");

@@ -137,7 +137,7 @@ export type Declaration = "init" | "first-use";
  * that is every client's own affair.
  */
 export interface Marker {
-  /** Names the memory: `run_id:master_replid` of the server when it was admitted. */
+  /** Names the memory: `run_id:master_replid:since`, of the server when it was admitted. */
   readonly incarnation: string;
   /** The server's replication id when the memory was last known to be the same. */
   readonly replicationId: string;

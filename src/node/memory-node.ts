@@ -61,14 +61,9 @@ export class MemoryNode {
   /** `nowUs`: the node's own clock, in µs, and never going back. */
   constructor(nowUs: () => number, fenceTtlMs: number) {
     this.#nowUs = nowUs;
-    this.#terms = {
-      incarnation: INCARNATION,
-      clockWindowMs: 0,
-      leadMs: leadMs(0),
-      fenceTtlMs,
-      silenceMs: 0,
-    };
-    this.#state.admit(ADMISSION, this.#terms, 0);
+    const terms = { incarnation: "", clockWindowMs: 0, leadMs: leadMs(0), fenceTtlMs, silenceMs: 0 };
+    this.#state.admit(ADMISSION, terms, 0);
+    this.#terms = { ...terms, incarnation: this.#state.marker?.incarnation ?? "" };
   }
 
   ask(request: Request, reply: (vote: Vote) => void): void {

@@ -9,7 +9,8 @@ import type { Marker } from "./lock-node.ts";
 interface Acquaintance {
   readonly sinceUs: number;
   readonly incarnation: string;
-  /** When this client first saw the memory, and how old its marker said it was then. */
+  /** When this client asked for the marker first, and when it had read it; how old the memory was somewhere in between. */
+  readonly askedAt: Instant;
   readonly metAt: Instant;
   readonly ageMs: number;
 }
@@ -42,11 +43,12 @@ export class MemoryWatch {
   }
 
   /** The present memory is taken for one that nobody stood in for since it began; `nowUs` is the node's time. */
-  accept({ incarnation, sinceUs }: Marker, nowUs: number, at: Instant): void {
+  accept({ incarnation, sinceUs }: Marker, nowUs: number, askedAt: Instant, readAt: Instant): void {
     // Judged once: measured again by a clock that was corrected meanwhile, it would seem to have begun too early.
     this.#otherHeardAt = -Infinity;
     if (this.#memory?.incarnation === incarnation && this.#memory.sinceUs === sinceUs) return;
-    this.#memory = { incarnation, sinceUs, metAt: at, ageMs: Math.max(0, (nowUs - sinceUs) / 1_000) };
+    const ageMs = Math.max(0, (nowUs - sinceUs) / 1_000);
+    this.#memory = { incarnation, sinceUs, askedAt, metAt: readAt, ageMs };
     this.#silenceMs = 0;
     this.#isSilenceOver = false;
   }
@@ -61,7 +63,8 @@ export class MemoryWatch {
   youngSinceUs({ incarnation, sinceUs }: Marker, nowUs: number, at: Instant, driftFactor: number): number {
     const memory = this.#memory;
     if (this.#isSilenceOver || memory?.incarnation !== incarnation || memory.sinceUs !== sinceUs) return 0;
-    const ageMs = memory.ageMs + (at - memory.metAt);
+    // At most so old: counted from the question, since the answer may have waited to be read.
+    const ageMs = memory.ageMs + (at - memory.askedAt);
     const leapMs = (nowUs - sinceUs) / 1_000 - ageMs;
     return leapMs > LEAP_MS_MIN + driftFactor * ageMs ? Math.floor(nowUs - ageMs * 1_000) : 0;
   }

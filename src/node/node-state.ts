@@ -428,8 +428,12 @@ function begun(
   evictedKeys: number,
 ): Omit<Marker, "replicationId" | "history" | "contactUs"> {
   const floor = resetsFloor ? leadUs : Math.max(old?.floor ?? 0, leadUs);
-  const noTtl = { ttlMs: 0, earlierTtlMs: 0, turnUs: 0 };
-  return { incarnation, sinceUs: nowUs, declared, floor, ...noTtl, evictedKeys, options };
+  // What an earlier memory granted may be outstanding on other nodes.
+  const { ttlMs = 0, earlierTtlMs = 0, turnUs = 0 } = old ?? {};
+  const ttls = { ttlMs, earlierTtlMs, turnUs };
+  // A name of its own for every beginning: what was computed for an earlier memory of the same process says nothing of this one.
+  const name = `${incarnation}:${nowUs}`;
+  return { incarnation: name, sinceUs: nowUs, declared, floor, ...ttls, evictedKeys, options };
 }
 
 function doneOf(woke: boolean, owesTombstone: boolean): Done | undefined {

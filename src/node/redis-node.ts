@@ -9,7 +9,7 @@ import { messageOf } from "../errors.ts";
 import { type Connection, ConnectionEndedError, isMendedByRedial, type Listener } from "./connection.ts";
 import { Debts } from "./debts.ts";
 import { type Introduction, introduce } from "./introduction.ts";
-import { FENCE_KEY_PATTERN, noticeChannel } from "./key-names.ts";
+import { FENCE_KEY_PATTERN, isFenceKey, noticeChannel } from "./key-names.ts";
 import type { Faulted, LockNode, Marker, ReleaseRequest, Request, Sighting, Vote } from "./lock-node.ts";
 import type { Admission, AdmitRequest, NodeTerms } from "./node-state.ts";
 import { Outbox } from "./outbox.ts";
@@ -292,7 +292,8 @@ export class RedisNode implements LockNode {
       const page = await this.#connection.call("SCAN", cursor, "MATCH", FENCE_KEY_PATTERN, "COUNT", 1_000);
       const [next, keys] = Array.isArray(page) ? (page as [unknown, unknown]) : ["0", []];
       cursor = String(next);
-      if (Array.isArray(keys) && keys.length > 0) await this.#lowerFences(keys as string[]);
+      const fences = Array.isArray(keys) ? (keys as string[]).filter(isFenceKey) : [];
+      if (fences.length > 0) await this.#lowerFences(fences);
     } while (cursor !== "0");
   }
 

@@ -369,6 +369,7 @@ local old = redis.call('HMGET', KEYS[1], ${MARKER_FIELD_LIST})
 local since, floor = tonumber(old[4]) or 0, tonumber(old[6]) or 0
 local is_same = old[1] and string.sub(old[1], 1, 40) == string.sub(inc, 1, 40) and (old[2] == replid or is_same_memory(old[1], old[3], server, replication, history))
 is_same = is_same and since >= ARGV[6] + 0 and (ARGV[8] + 0 == 0 or now - (tonumber(old[11]) or 0) <= ARGV[8] + 0)
+for i = 1, #old do is_same = is_same and old[i] end -- a field that is missing would be missing for good
 local evicted_then = tonumber(old[10]) or 0
 is_same = is_same and (ARGV[9] == '1' or evicted <= evicted_then)
 if is_same then -- A1
@@ -381,8 +382,8 @@ if is_same then -- A1
   redis.call('HSET', KEYS[1], 'since', string.format('%.0f', since), 'declared', declared, 'floor', string.format('%.0f', floor))
 else -- A2
   since, floor = now, resets and lead or math.max(floor, lead)
-  redis.call('HSET', KEYS[1], 'inc', inc, 'since', string.format('%.0f', since), 'declared', declared, 'floor', string.format('%.0f', floor),
-    'ttl', 0, 'earlier', 0, 'turn', 0, 'options', ARGV[11])
+  redis.call('HSET', KEYS[1], 'inc', inc .. ':' .. string.format('%.0f', now), 'since', string.format('%.0f', since), 'declared', declared, 'floor', string.format('%.0f', floor),
+    'ttl', old[7] or 0, 'earlier', old[8] or 0, 'turn', old[9] or 0, 'options', ARGV[11])
 end
 redis.call('HSET', KEYS[1], 'replid', replid, 'history', history, 'evicted', evicted, 'contact', string.format('%.0f', now))
 return {now, 'A', redis.call('HMGET', KEYS[1], ${MARKER_FIELD_LIST})}
@@ -409,7 +410,8 @@ local time = redis.call('TIME')
 local most, lowered = time[1] * 1000000 + time[2] + ARGV[1], 0
 for _, key in ipairs(KEYS) do
   local fence = tonumber(redis.pcall('GET', key) or '')
-  if fence and fence > most then
+  -- Times in µs, and whole: what else looks like a fence is somebody else's.
+  if fence and fence > most and fence < 9007199254740992 and fence % 1 == 0 then
     redis.call('SET', key, string.format('%.0f', most), 'PX', ARGV[2])
     lowered = lowered + 1
   end

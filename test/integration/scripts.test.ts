@@ -234,7 +234,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     await redis.flushall();
     clock()?.setMicros(BigInt(START_US));
     const incarnation = incarnationOf(server);
-    const terms = { ...TERMS, incarnation };
+    const terms = { ...TERMS, incarnation: `${incarnation}:${START_US}` };
     await run(ADMIT_SCRIPT, admitCall(admissionOf(incarnation, { tauUs: START_US }), terms));
     clock()?.setMicros(BigInt(START_US + 1_000_000));
     await redis.hset("foreign", "field", "value");
@@ -269,7 +269,7 @@ describe.skipIf(clockShimUnavailable())("node-state.ts and the scripts", () => {
     let nowUs = START_US;
     clock()?.setMicros(BigInt(nowUs));
     const incarnation = incarnationOf(server);
-    const terms = { ...TERMS, incarnation };
+    const terms = { ...TERMS, incarnation: `${incarnation}:${START_US}` };
     await run(ADMIT_SCRIPT, admitCall(admissionOf(incarnation, { tauUs: nowUs }), terms));
     clock()?.setMicros(BigInt((nowUs += 1_000_000)));
     const bid = (holder: string, keys: string[]) => ({

@@ -8,8 +8,10 @@ import type { MakeNode } from "./node-table.ts";
 
 const KEY = "key";
 const TTL_MS = 1_000;
+const SERVER = "model:1";
 const TERMS: NodeTerms = {
-  incarnation: "model:1",
+  // The name that its memory gets when it is admitted at 0.
+  incarnation: `${SERVER}:0`,
   clockWindowMs: 0,
   leadMs: 1_000,
   // The promises rest on fences that do not go back: they must outlive every jump of the clock.
@@ -57,8 +59,8 @@ export const productionNode: MakeNode = (proposals) => {
 };
 
 function admittedState(): NodeState {
-  const state = new NodeState(serverOf(TERMS.incarnation));
-  state.admit(admissionOf(TERMS.incarnation), TERMS, 0);
+  const state = new NodeState(serverOf(SERVER));
+  state.admit(admissionOf(SERVER), TERMS, 0);
   return state;
 }
 

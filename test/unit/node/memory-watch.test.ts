@@ -29,7 +29,7 @@ describe("G6: another server under the same name", () => {
     const watch = new MemoryWatch();
     watch.meet("A", 0);
     watch.meet("B", 100);
-    watch.accept(marker(nodeUs(90)), nodeUs(100), 100);
+    watch.accept(marker(nodeUs(90)), nodeUs(100), 100, 100);
     expect(watch.notBeforeUs(nodeUs(100) + 10_000, 100)).toBe(0);
     watch.meet("B", 200);
     expect(watch.notBeforeUs(nodeUs(200) + 10_000, 200)).toBe(0);
@@ -40,7 +40,7 @@ describe("G8: a node's clock that leaps ahead during a quarantine", () => {
   function watched(): MemoryWatch {
     const watch = new MemoryWatch();
     watch.meet("A", 0);
-    watch.accept(marker(nodeUs(-500)), nodeUs(0), 0);
+    watch.accept(marker(nodeUs(-500)), nodeUs(0), 0, 0);
     watch.silenceMs(10_000);
     return watch;
   }
@@ -53,6 +53,13 @@ describe("G8: a node's clock that leaps ahead during a quarantine", () => {
     expect(watch.youngSinceUs(marker(nodeUs(-500)), hourAhead, 2_000, 0.01)).toBe(hourAhead - 2_500_000);
   });
 
+  test("is none where the answer was read late: the memory may be as old as if it had been given at once", () => {
+    const watch = new MemoryWatch();
+    watch.accept(marker(nodeUs(-500)), nodeUs(0), 0, 3_000);
+    expect(watch.youngSinceUs(marker(nodeUs(-500)), nodeUs(3_000), 3_000, 0.01)).toBe(0);
+    expect(watch.oldEnoughAt(10_000)).toBe(12_500);
+  });
+
   test("does not matter once it is old enough, nor for a memory that was admitted anew", () => {
     const watch = watched();
     expect(watch.youngSinceUs(marker(nodeUs(1_000)), hourAhead, 2_000, 0.01)).toBe(0);
@@ -62,7 +69,7 @@ describe("G8: a node's clock that leaps ahead during a quarantine", () => {
 
   test("a memory that lies in the future is as young as can be", () => {
     const watch = new MemoryWatch();
-    watch.accept(marker(nodeUs(60_000)), nodeUs(0), 0);
+    watch.accept(marker(nodeUs(60_000)), nodeUs(0), 0, 0);
     expect(watch.oldEnoughAt(1_000)).toBe(1_000);
   });
 });
@@ -70,7 +77,7 @@ describe("G8: a node's clock that leaps ahead during a quarantine", () => {
 describe("N2: how old a memory must be", () => {
   test("the most that was asked for, until it was that old once", () => {
     const watch = new MemoryWatch();
-    watch.accept(marker(nodeUs(0)), nodeUs(0), 0);
+    watch.accept(marker(nodeUs(0)), nodeUs(0), 0, 0);
     expect([10, 60, 20].map((wanted) => watch.silenceMs(wanted))).toEqual([10, 60, 60]);
     watch.endSilence();
     expect(watch.silenceMs(1_000)).toBe(60);
@@ -78,10 +85,10 @@ describe("N2: how old a memory must be", () => {
 
   test("another memory starts over", () => {
     const watch = new MemoryWatch();
-    watch.accept(marker(nodeUs(0)), nodeUs(0), 0);
+    watch.accept(marker(nodeUs(0)), nodeUs(0), 0, 0);
     watch.silenceMs(60);
     watch.endSilence();
-    watch.accept(marker(nodeUs(500)), nodeUs(500), 500);
+    watch.accept(marker(nodeUs(500)), nodeUs(500), 500, 500);
     expect(watch.silenceMs(10)).toBe(10);
   });
 });

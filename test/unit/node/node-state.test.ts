@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import type { Marker, Request } from "../../../src/node/lock-node.ts";
+import type { Marker, Request, Vote } from "../../../src/node/lock-node.ts";
 import { outstandingTtlMs } from "../../../src/node/memory-watch.ts";
 import {
   type AdmitRequest,
@@ -25,9 +25,17 @@ const TERMS: NodeTerms = {
   silenceMs: 0,
 };
 
+/** Asked by a client that has met its present memory, unless another one is named. */
+class Node extends NodeState {
+  override apply(request: Request, terms: NodeTerms, nowUs: number): Vote {
+    const met = terms.incarnation === TERMS.incarnation ? this.marker?.incarnation : undefined;
+    return super.apply(request, { ...terms, incarnation: met ?? terms.incarnation }, nowUs);
+  }
+}
+
 /** A node whose memory is new, admitted at `nowUs`. */
-function admitted(nowUs: number, more: Partial<AdmitRequest> = {}): NodeState {
-  const node = new NodeState(serverOf(TERMS.incarnation));
+function admitted(nowUs: number, more: Partial<AdmitRequest> = {}): Node {
+  const node = new Node(serverOf(TERMS.incarnation));
   node.admit(admissionOf(TERMS.incarnation, { tauUs: nowUs, ...more }), TERMS, nowUs);
   return node;
 }
@@ -50,7 +58,7 @@ describe("A2: the floor of a node that lost its memory", () => {
   });
 
   test("never goes down when a memory is admitted again with an older marker", () => {
-    const restored = new NodeState(serverOf("other:replication"), {
+    const restored = new Node(serverOf("other:replication"), {
       ...markerOf(admitted(NOW_US)),
       floor: NOW_US + 50 * LEAD_US,
     });
@@ -69,20 +77,20 @@ describe("A2: the floor of a node that lost its memory", () => {
   });
 });
 
-function markerOf(node: NodeState): Marker {
+function markerOf(node: Node): Marker {
   const { marker } = node;
   if (marker === undefined) throw new Error("never admitted");
   return marker;
 }
 
-function admitAgain(node: NodeState, nowUs: number, more: Partial<AdmitRequest> = {}): void {
+function admitAgain(node: Node, nowUs: number, more: Partial<AdmitRequest> = {}): void {
   node.admit(admissionOf(TERMS.incarnation, { tauUs: nowUs, ...more }), TERMS, nowUs);
 }
 
 describe("N3: the largest ttl that may be outstanding is noted", () => {
-  const granted = (node: NodeState, atUs: number, ttlMs: number) =>
+  const granted = (node: Node, atUs: number, ttlMs: number) =>
     node.apply({ ...acquire(atUs, atUs, { ttlMs }), keys: [`k${atUs}`] }, TERMS, atUs).kind;
-  const outstanding = (node: NodeState, nowUs: number) => outstandingTtlMs(markerOf(node), nowUs);
+  const outstanding = (node: Node, nowUs: number) => outstandingTtlMs(markerOf(node), nowUs);
 
   test("at once, and until it can no longer be outstanding", () => {
     const node = admitted(NOW_US);
@@ -162,13 +170,13 @@ describe("N2: a memory that is too young for this client's guard grants and exte
 describe("G1: which memory it is", () => {
   const server = (more: Partial<ServerFacts>) => ({ ...serverOf(TERMS.incarnation), ...more });
   const votes = (marker: Marker, facts: ServerFacts) =>
-    new NodeState(facts, marker).apply(acquire(LATER_US, LATER_US), TERMS, LATER_US);
+    new Node(facts, marker).apply(acquire(LATER_US, LATER_US), TERMS, LATER_US);
   const marker = markerOf(admitted(NOW_US));
 
   test("another replication id alone is no loss: a backup was made", () => {
-    const state = new NodeState(server({ replicationId: "backup" }), marker);
+    const state = new Node(server({ replicationId: "backup" }), marker);
     expect(state.apply(acquire(LATER_US, LATER_US), TERMS, LATER_US).kind).toBe("granted");
-    expect(state.marker).toMatchObject({ incarnation: TERMS.incarnation, replicationId: "backup" });
+    expect(state.marker).toMatchObject({ incarnation: marker.incarnation, replicationId: "backup" });
   });
 
   test.each([
@@ -190,7 +198,7 @@ describe("G1: which memory it is", () => {
 
 describe("A1 and A2: the same memory goes on, and what may lack something begins anew", () => {
   const again = (more: Partial<AdmitRequest>, facts: Partial<ServerFacts> = {}) => {
-    const node = new NodeState({ ...serverOf(TERMS.incarnation), ...facts }, markerOf(admitted(NOW_US)));
+    const node = new Node({ ...serverOf(TERMS.incarnation), ...facts }, markerOf(admitted(NOW_US)));
     admitAgain(node, LATER_US, more);
     return markerOf(node);
   };
@@ -216,10 +224,7 @@ describe("A1 and A2: the same memory goes on, and what may lack something begins
   });
 
   test("evictions that one client allows are a loss to the next", () => {
-    const node = new NodeState(
-      { ...serverOf(TERMS.incarnation), evictedKeys: 1 },
-      markerOf(admitted(NOW_US)),
-    );
+    const node = new Node({ ...serverOf(TERMS.incarnation), evictedKeys: 1 }, markerOf(admitted(NOW_US)));
     admitAgain(node, LATER_US, { allowEviction: true });
     expect(node.marker?.sinceUs).toBe(NOW_US);
     admitAgain(node, LATER_US, { allowEviction: false });
@@ -324,7 +329,7 @@ describe("a bounded past (memory mode)", () => {
   const AHEAD_US = LATER_US + LEAD_US;
 
   /** Of so many keys that were held once, each with a fence as far ahead of the node's time as can be. */
-  function used(keys: number): NodeState {
+  function used(keys: number): Node {
     const node = admitted(NOW_US);
     for (let key = 0; key < keys; key++) {
       const names = { keys: [`k${key}`], holder: "v" };

@@ -20,7 +20,8 @@ import { admissionOf, serverOf } from "./admission.ts";
 const EPOCH_US = 1_800_000_000_000_000;
 const INCARNATION = "test:1";
 const TERMS: NodeTerms = {
-  incarnation: INCARNATION,
+  // The name that its memory gets when it is admitted at 0.
+  incarnation: `${INCARNATION}:0`,
   clockWindowMs: 0,
   leadMs: 1_000,
   fenceTtlMs: 86_400_000,
