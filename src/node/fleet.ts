@@ -171,6 +171,8 @@ export class RedisFleet implements Fleet {
     const lasts = isLasting(met, this.#terms.allowEviction, node.wasAdmitted);
     if (detail !== undefined) node.become({ kind: "excluded", detail, met, isLasting: lasts });
     else this.#judge(node, met);
+    // Which of two names has moved nobody knows; the one that has the vote may be the stranger.
+    twin?.redial(`${node.name} leads to the same server`);
     this.#considerAll();
   }
 

@@ -15,16 +15,17 @@ interface LookupOptions {
 
 type Found = (error: Error | null, address: unknown, family?: number) => void;
 
-export function movingName(host: string, address: string): MovingName {
+/** `lookupMs`: how long it takes to find out. */
+export function movingName(host: string, address: string, lookupMs = 0): MovingName {
   const real = dns.lookup;
   let present = address;
   const lookup = (name: string, options: LookupOptions | number | Found, found?: Found): void => {
     if (name !== host) return (real as (...args: unknown[]) => void)(name, options, found);
     const answer = typeof options === "function" ? options : found;
     const isAll = typeof options === "object" && options.all === true;
-    setImmediate(() =>
-      isAll ? answer?.(null, [{ address: present, family: 4 }]) : answer?.(null, present, 4),
-    );
+    const tell = () =>
+      isAll ? answer?.(null, [{ address: present, family: 4 }]) : answer?.(null, present, 4);
+    setTimeout(tell, lookupMs);
   };
   dns.lookup = lookup as unknown as typeof dns.lookup;
   return {
