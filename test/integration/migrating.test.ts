@@ -55,7 +55,11 @@ function universalOf(clients: Redis[]): Theirs {
     clients.length === 1 ? createLock({ adapter, ...options }) : createRedlock({ adapters, ...options });
   let handle: Awaited<ReturnType<typeof lock.acquire>> | undefined;
   const take = async () => (handle = await lock.acquire());
-  const isTaken = () => take().then(...[() => true, () => false]);
+  const isTaken = () =>
+    take().then(
+      () => true,
+      () => false,
+    );
   return { take, try: isTaken, give: async () => handle && lock.release(handle) };
 }
 
