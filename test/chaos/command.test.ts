@@ -61,7 +61,7 @@ describe("a run", () => {
     );
     expect(status).toBe(1);
     expect(stdout).toMatch(/FAILED +cut-from-a-minority/);
-    expect(stdout).toContain('gave no answer to "ready" within');
+    expect(stdout).toContain("the locker was not ready within");
   });
 
   test.skipIf(process.platform !== "linux")("Ctrl-C ends it, and every process it started", async () => {

@@ -67,8 +67,10 @@ describe.each(Object.keys(CLIENTS))("%s", (name) => {
     const locker = await client(nodesOf(cluster));
     const keys = Array.from({ length: 300 }, (_, index) => `k${index}`);
     const leases = await Promise.all(keys.map((key) => locker.acquire(key)));
-    const holders = await cluster.nodes[0]?.cli("MGET", ...keys);
-    expect(holders).toEqual(leases.map(({ holder }) => holder));
+    const holders = async () => (await cluster.nodes[0]?.cli("MGET", ...keys)) as (string | null)[];
+    // A lease is there as soon as a quorum has it, of which this node need not be one.
+    await waitFor(async () => !(await holders()).includes(null), { what: "the first node has them all" });
+    expect(await holders()).toEqual(leases.map(({ holder }) => holder));
     await Promise.all(leases.map((lease) => lease.release()));
   });
 
