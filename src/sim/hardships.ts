@@ -32,6 +32,17 @@ const CHANGES = {
 
   "one node": (_, prng) => ({ mode: "single", nodes: 1, wrongClocks: [], clockWindowMs: prng.pick([0, 50]) }),
 
+  /** One process and its own memory. Nobody sees its votes, and its end is the end of the locks. */
+  "memory mode": ({ faults }) => ({
+    mode: "memory",
+    clients: 1,
+    sectionsAtOnce: 4,
+    wrongClocks: [],
+    broken: [],
+    faults: new Map([...faults].filter(([fault]) => fault !== "crash a client")),
+    unchecked: ["S5", "S6", "S7", "S8", "S9", "S10", "L2", "L4"],
+  }),
+
   /** What loses nothing, and looks as if it did. */
   backups: (plan, prng) => ({ faults: withFaults(plan, prng, "renew a replication id") }),
 

@@ -3,6 +3,7 @@
  * only some kinds of faults, since all at once hide each other.
  */
 import { DRIFT_FACTOR, leadMs, quarantineMs, type ValidityRules, validityMs } from "../clock/validity.ts";
+import type { LockerOptions } from "../options/options.ts";
 import { quorumOf } from "../quorum/tally.ts";
 import type { Property } from "../history/checkers.ts";
 import type { HistoryEvent } from "../history/history.ts";
@@ -101,7 +102,7 @@ export interface Plan {
   readonly faultyMs: number;
   /** Of the assumptions behind S1, those this run breaks on purpose. */
   readonly broken: readonly string[];
-  readonly mode: "quorum" | "single";
+  readonly mode: LockerOptions["mode"];
   /** How many fleets there are, of `nodes` servers each. */
   readonly shards: number;
   /** Servers that nobody knows at first. */
@@ -205,6 +206,15 @@ export function shardsOf({ nodes, shards }: Plan): [string, string[]][] {
 export function placesOf(plan: Plan): Pick<SimLockerOptions, "knows" | "shards"> {
   const shards = shardsOf(plan);
   return plan.shards > 1 ? { shards: Object.fromEntries(shards) } : { knows: shards[0]?.[1] };
+}
+
+/** What all its clients run with. */
+export function optionsOf(plan: Plan): SimLockerOptions {
+  const { ttlMs, notify, mode, fenceTtlMs, clockWindowMs, isStrict, waitReplicas } = plan;
+  const common = { mode, ttlMs, notify, fenceTtlMs };
+  if (mode === "memory") return common;
+  const restartGuard = isStrict ? "strict" : "trust";
+  return { ...common, clockWindowMs, restartGuard, waitReplicas, ...placesOf(plan) };
 }
 
 /** L2 and L4 of a run with few faults: most of a node timeout would be too long, and so would be more than the way back of a node. */

@@ -7,7 +7,7 @@ import type { History } from "../history/history.ts";
 import { quorumOf } from "../quorum/tally.ts";
 import { type Hardship, hardened } from "./hardships.ts";
 import { Nemesis } from "./nemesis.ts";
-import { drawPlan, FENCES, paceOf, placesOf, type Plan, recoveryMs, shardsOf, silenceMs } from "./plan.ts";
+import { drawPlan, FENCES, optionsOf, paceOf, type Plan, recoveryMs, shardsOf, silenceMs } from "./plan.ts";
 import { Prng } from "./prng.ts";
 import { Recorder } from "./recorder.ts";
 import type { SimServer } from "./server.ts";
@@ -121,21 +121,13 @@ class SwarmRun {
   }
 
   #start(index: number): Client {
-    const { ttlMs, maxTtlMs, clockWindowMs, isStrict, notify, mode, fenceTtlMs, waitReplicas } = this.#plan;
     const prng = this.#prng.fork(`client ${index} start ${this.#starts++}`);
     // Filled in below: the observer hears of nothing before the client has asked for something.
     const heard: { by?: Client } = {};
     const client = this.#simulation.start(`c${index + 1}`, {
-      ttlMs,
-      clockWindowMs,
-      notify,
-      maxTtlMs: maxTtlMs[index],
-      restartGuard: isStrict ? "strict" : "trust",
+      ...optionsOf(this.#plan),
+      maxTtlMs: this.#plan.maxTtlMs[index],
       clockRate: clockRateOf(prng.between(-0.003, 0.003), this.#plan.clockSpread),
-      mode,
-      fenceTtlMs,
-      waitReplicas,
-      ...placesOf(this.#plan),
       observer: (event) => heard.by && this.#recorder.heard(heard.by.process, event),
     });
     heard.by = client;
