@@ -11,7 +11,27 @@ type Change = (plan: Plan, prng: Prng) => Partial<Plan>;
 
 const QUIET = { lossChance: 0, doublingChance: 0, delayMsMax: 0 } as const;
 
-const CHANGES = {
+export const HARDSHIPS = [
+  "strangers",
+  "all kinds of work",
+  "shards",
+  "no window",
+  "one node",
+  "memory mode",
+  "backups",
+  "swapped databases",
+  "evictions",
+  "twins",
+  "there and back",
+  "slewed clients",
+  "short fences",
+  "pace",
+  "one key",
+] as const;
+
+export type Hardship = (typeof HARDSHIPS)[number];
+
+const CHANGES: Readonly<Record<Hardship, Change>> = {
   /** Others use the same servers with other guards, modes, windows and ttls, or only look. */
   strangers: (plan, prng) => ({
     // Where memory is lost, and only there, they could do harm.
@@ -103,7 +123,7 @@ const CHANGES = {
 
   /** Who waits for several keys may keep others waiting. */
   "one key": () => ({ keys: ["red"] }),
-} as const satisfies Record<string, Change>;
+};
 
 const PACED = [
   "kill",
@@ -114,19 +134,14 @@ const PACED = [
   "script flush",
 ] as const;
 
-export type Hardship = keyof typeof CHANGES;
-
-export const HARDSHIPS = Object.keys(CHANGES) as readonly Hardship[];
-
 export function isHardship(name: string): name is Hardship {
-  return name in CHANGES;
+  return HARDSHIPS.some((each) => each === name);
 }
 
 /** The plan, put through each of them in turn. */
 export function hardened(plan: Plan, hardships: readonly Hardship[], prng: Prng): Plan {
   return hardships.reduce<Plan>((before, name) => {
-    const change: Change = CHANGES[name];
-    const after = { ...before, ...change(before, prng.fork(name)) };
+    const after = { ...before, ...CHANGES[name](before, prng.fork(name)) };
     return { ...after, wrongClocks: fewWrong(after), broken: brokenIn(after) };
   }, plan);
 }
