@@ -311,7 +311,7 @@ export class Locker implements AsyncDisposable, Locks {
     this.#clock.close();
   }
 
-  #createShards({ entropy, warnOfQuarantine }: Environment): Map<string, Shard> {
+  #createShards({ entropy, memory, warnOfQuarantine }: Environment): Map<string, Shard> {
     const settings = this.#settings;
     const context = {
       settings,
@@ -319,6 +319,7 @@ export class Locker implements AsyncDisposable, Locks {
       clock: this.#clock,
       events: this.#events,
       closing: this.#closing.signal,
+      memory,
       warnOfQuarantine,
     };
     const shards = new Map<string, Shard>();

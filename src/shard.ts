@@ -5,7 +5,6 @@
 import { Acquirer } from "./acquirer.ts";
 import { type Clock, type Instant, Latch } from "./clock/clock.ts";
 import type { Entropy } from "./clock/entropy.ts";
-import { processMicros } from "./clock/machine-clocks.ts";
 import { NodeTime } from "./clock/node-time.ts";
 import { type Paced, RateWatch } from "./clock/rate-watch.ts";
 import { leadMs } from "./clock/validity.ts";
@@ -19,7 +18,7 @@ import type { NodeInput } from "./node/connection.ts";
 import { RedisFleet } from "./node/fleet.ts";
 import { inspectAll, type Inspection } from "./node/inspection.ts";
 import type { Fleet, FleetNodeState } from "./node/lock-node.ts";
-import { MemoryFleet, MemoryNode, sharedMemory } from "./node/memory-node.ts";
+import { type Memory, MemoryFleet } from "./node/memory-node.ts";
 import { checkTtl, type Settings, type ShardSettings } from "./options/settings.ts";
 import { Quorum } from "./quorum/quorum.ts";
 import { quorumOf } from "./quorum/tally.ts";
@@ -33,6 +32,8 @@ export interface ShardContext {
   readonly clock: Clock & Paced;
   readonly events: Events;
   readonly closing: AbortSignal;
+  /** Where the memory mode has its locks. */
+  readonly memory: (fenceTtlMs: number) => Memory;
   readonly warnOfQuarantine: (message: string) => void;
 }
 
@@ -158,17 +159,14 @@ function createElectorate(
 }
 
 function createFleet(
-  { settings, clock, entropy, events }: ShardContext,
+  { settings, clock, entropy, events, memory }: ShardContext,
   nodes: readonly NodeInput[],
   nodeTime: NodeTime,
   proposals: Proposals,
 ): Fleet {
   if (settings.mode === "memory") {
     const toldTime = (nowUs: number) => nodeTime.observe(0, nowUs, clock.glance(), clock.glance());
-    return new MemoryFleet(
-      sharedMemory(() => new MemoryNode(processMicros, settings.fenceTtlMs)),
-      toldTime,
-    );
+    return new MemoryFleet(memory(settings.fenceTtlMs), toldTime);
   }
   const { nodeTimeoutMs, connectTimeoutMs } = settings;
   const silenceMs = Math.max(SILENCE_MS_MIN, 4 * nodeTimeoutMs);

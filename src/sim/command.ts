@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 
 import { monotonicMs } from "../clock/machine-clocks.ts";
 import { type CommandOutput, exitCodeOrUsage, orUsage, UsageError } from "../usage.ts";
+import { type Hardship, HARDSHIPS, isHardship } from "./hardships.ts";
 import { added, emptySummary, type Summary } from "./summary.ts";
 import { runSeed } from "./swarm.ts";
 import { timelineOf } from "./timeline.ts";
@@ -18,6 +19,7 @@ promise of docs/safety.md is checked after every run.
   --from S     the first seed (default: drawn, and printed)
   --first      stop at the first violation
   --seed S     replay one run as a timeline
+  --with LIST  put every run through these hardships too, with commas between them: ${HARDSHIPS.join(", ")}
   --jsonl      with --seed: its history instead, a JSON line each
   --help
 
@@ -31,12 +33,12 @@ export function simCommand(args: readonly string[], output: CommandOutput): Prom
 }
 
 async function run(
-  { seeds, from, seed, first, jsonl, help }: Arguments,
+  { seeds, from, seed, hardships, first, jsonl, help }: Arguments,
   output: CommandOutput,
 ): Promise<number> {
   if (help) output.line(HELP);
-  else if (seed !== undefined) return replay(seed, jsonl, output);
-  else return runMany({ seeds, from: from ?? randomInt(1, 2 ** 40), first }, output);
+  else if (seed !== undefined) return replay(seed, hardships, jsonl, output);
+  else return runMany({ seeds, from: from ?? randomInt(1, 2 ** 40), hardships, first }, output);
   return 0;
 }
 
@@ -44,15 +46,17 @@ interface Arguments {
   readonly seeds: number;
   readonly from: number | undefined;
   readonly seed: string | undefined;
+  readonly hardships: readonly Hardship[];
   readonly first: boolean;
   readonly jsonl: boolean;
   readonly help: boolean;
 }
 
 function parse(args: readonly string[]): Arguments {
-  const { seeds, from, ...values } = parsed(args);
+  const { seeds, from, with: hardships, ...values } = parsed(args);
   return {
     ...values,
+    hardships: hardshipsIn(hardships),
     seed: values.seed,
     seeds: whole("seeds", seeds),
     from: from === undefined ? undefined : whole("from", from),
@@ -67,6 +71,7 @@ function parsed(args: readonly string[]) {
         seeds: { type: "string", default: "1000" },
         from: { type: "string" },
         seed: { type: "string" },
+        with: { type: "string", default: "" },
         first: { type: "boolean", default: false },
         jsonl: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
@@ -81,19 +86,36 @@ function whole(option: string, text: string): number {
   throw new UsageError(`--${option} must be a positive integer, got ${JSON.stringify(text)}`);
 }
 
+function hardshipsIn(list: string): Hardship[] {
+  const names = list.split(",").map((name) => name.trim());
+  return names
+    .filter((name) => name !== "")
+    .map((name) => {
+      if (isHardship(name)) return name;
+      throw new UsageError(
+        `--with: there is no hardship ${JSON.stringify(name)}; there are ${HARDSHIPS.join(", ")}`,
+      );
+    });
+}
+
 async function runMany(
-  { seeds, from, first }: { seeds: number; from: number; first: boolean },
+  {
+    seeds,
+    from,
+    hardships,
+    first,
+  }: Pick<Arguments, "seeds" | "hardships" | "first"> & { readonly from: number },
   output: CommandOutput,
 ): Promise<number> {
   const began = monotonicMs();
   output.line(`${seeds} runs from seed ${from}`);
   const threads = Math.max(1, Math.min(availableParallelism(), seeds));
-  const common = { end: from + seeds, step: threads, first, stop: new SharedArrayBuffer(4) };
+  const common = { end: from + seeds, step: threads, hardships, first, stop: new SharedArrayBuffer(4) };
   const parts = await Promise.all(
     Array.from({ length: threads }, (_, thread) => inThread({ ...common, from: from + thread })),
   );
   const summary = parts.reduce(added, emptySummary());
-  print(summary, monotonicMs() - began, output);
+  print(summary, monotonicMs() - began, withOf(hardships), output);
   return summary.failures.length > 0 ? 1 : 0;
 }
 
@@ -110,7 +132,12 @@ function inThread(share: Share): Promise<Summary> {
   });
 }
 
-function print(summary: Summary, tookMs: number, { line, name }: CommandOutput): void {
+/** As it was asked for. */
+function withOf(hardships: readonly Hardship[]): string {
+  return hardships.length === 0 ? "" : ` --with ${JSON.stringify(hardships.join(","))}`;
+}
+
+function print(summary: Summary, tookMs: number, args: string, { line, name }: CommandOutput): void {
   const hours = (summary.virtualMs / 3_600_000).toFixed(2);
   line(`
   runs                ${summary.runs} (${summary.brokenRuns} with an assumption broken on purpose)
@@ -127,12 +154,17 @@ function print(summary: Summary, tookMs: number, { line, name }: CommandOutput):
   for (const { seed, violations } of summary.failures.slice(0, FAILURES_SHOWN_MAX)) {
     const [first] = violations;
     line(`${first?.property} VIOLATED at ${first?.at.toFixed(3)} ms: ${first?.detail}`);
-    line(`  replay: ${name} --seed ${seed}`);
+    line(`  replay: ${name} --seed ${seed}${args}`);
   }
 }
 
-async function replay(seed: string, jsonl: boolean, { line }: CommandOutput): Promise<number> {
-  const { plan, history, violations } = await runSeed(seed);
+async function replay(
+  seed: string,
+  hardships: readonly Hardship[],
+  jsonl: boolean,
+  { line }: CommandOutput,
+): Promise<number> {
+  const { plan, history, violations } = await runSeed(seed, hardships);
   const lines = history.map((event) => JSON.stringify(event));
   if (jsonl) {
     line(lines.join("\n"));

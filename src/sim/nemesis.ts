@@ -2,8 +2,10 @@
  * The faults of a swarm run, each at random moments and healed after a random time. Knows how to harm and how to heal, and writes down
  * which promise it took away: a memory that is lost, until when its node must be silent.
  */
+import type { Condition } from "../history/history.ts";
 import type { WriteRefusal } from "../node/node-state.ts";
-import { type Fault, type Plan, silenceMs } from "./plan.ts";
+import { Misfortunes } from "./misfortunes.ts";
+import { type Fault, isExtra, type Plan, silenceMs } from "./plan.ts";
 import type { Prng } from "./prng.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Disk, SimServer } from "./server.ts";
@@ -25,11 +27,20 @@ const RIGHT_RATE = 0.0003;
 export class Nemesis {
   readonly #target: Target;
   readonly #prng: Prng;
+  readonly #misfortunes: Misfortunes;
+  readonly #silentUntil = new Map<SimServer, number>();
   #isOn = true;
 
   constructor(target: Target, prng: Prng) {
     this.#target = target;
     this.#prng = prng;
+    this.#misfortunes = new Misfortunes({
+      target,
+      prng: prng.fork("misfortunes"),
+      later: (run) => this.#later(run),
+      lostMemory: (server) => this.#lostMemory(server),
+      note: (fault, name) => this.#note(fault, name),
+    });
   }
 
   begin(): void {
@@ -47,12 +58,14 @@ export class Nemesis {
     simulation.network.healAll();
     simulation.network.weather = { ...plan.weather, stormChance: 0 };
     for (const server of simulation.servers) this.#repair(server);
+    this.#misfortunes.heal();
     for (const { process } of clients()) process.hesitate = () => 0;
   }
 
   /** A clock that was far off is not just set right, which would be a jump there and back: its server starts anew. */
   #repair(server: SimServer): void {
-    server.resume();
+    this.#resume(server);
+    this.#condition([server], "cut off", false);
     server.refuses = undefined;
     if (Math.abs(server.skewMs) > this.#target.plan.clockWindowMs / 2) server.kill();
     server.setClockRight();
@@ -76,7 +89,8 @@ export class Nemesis {
   }
 
   #inject(fault: Fault): void {
-    if (isAboutClients(fault)) this.#harmClient(fault);
+    if (isExtra(fault)) this.#misfortunes.inject(fault);
+    else if (isAboutClients(fault)) this.#harmClient(fault);
     else if (fault === "storm") this.#storm();
     else if (fault === "isolate a majority") this.#isolateMajority();
     else this.#harmServer(fault);
@@ -96,8 +110,7 @@ export class Nemesis {
         server.takeSnapshot();
         return this.#later(() => this.#kill(server, "old-snapshot"));
       case "stop a server":
-        server.pause();
-        return this.#later(() => server.resume());
+        return this.#pause(server);
       case "fail over":
         return this.#failOver(server, "everything");
       case "fail over with loss":
@@ -216,7 +229,11 @@ export class Nemesis {
     const each = (act: (client: string, server: string) => void) =>
       names.forEach((client) => servers.forEach((server) => act(client, server.name)));
     each((client, server) => network.cut(client, server));
-    this.#later(() => each((client, server) => network.heal(client, server)));
+    this.#condition(servers, "cut off", true);
+    this.#later(() => {
+      each((client, server) => network.heal(client, server));
+      this.#condition(servers, "cut off", false);
+    });
   }
 
   #refuse(server: SimServer, refuses: WriteRefusal): void {
@@ -224,9 +241,27 @@ export class Nemesis {
     this.#later(() => (server.refuses = undefined));
   }
 
+  #pause(server: SimServer): void {
+    server.pause();
+    this.#condition([server], "hung", true);
+    this.#later(() => this.#resume(server));
+  }
+
+  #resume(server: SimServer): void {
+    server.resume();
+    this.#condition([server], "hung", false);
+  }
+
+  /** Where a pace is to be kept, it is known of every node whether it could vote. */
+  #condition(servers: readonly SimServer[], condition: Condition, isOn: boolean): void {
+    const { plan, recorder } = this.#target;
+    if (plan.hasPace) for (const { name } of servers) recorder.condition(name, condition, isOn);
+  }
+
   #kill(server: SimServer, disk: Disk): void {
     if (server.state === "dead") return;
     server.kill();
+    this.#condition([server], "down", true);
     this.#later(() => this.#start(server, disk));
   }
 
@@ -234,6 +269,24 @@ export class Nemesis {
     if (server.state !== "dead") return;
     server.start(disk);
     if (disk !== "everything") this.#lostMemory(server);
+    this.#quarantined(server);
+  }
+
+  /** A new process is a new memory to strict clients, whatever it remembers: silent for the longest ttl there may be. */
+  #quarantined(server: SimServer): void {
+    const { plan, simulation } = this.#target;
+    const { clock } = simulation;
+    this.#condition([server], "down", false);
+    this.#condition([server], "hung", false);
+    if (!plan.hasPace) return;
+    this.#condition([server], "quarantined", true);
+    const silentMs = 1.1 * Math.max(...plan.maxTtlMs) + 4 * plan.clockWindowMs;
+    const end = clock.now() + silentMs;
+    this.#silentUntil.set(server, end);
+    clock.at(end, () => {
+      // Not where it has been started again since.
+      if (this.#silentUntil.get(server) === end) this.#condition([server], "quarantined", false);
+    });
   }
 
   #failOver(server: SimServer, disk: Disk): void {

@@ -3,10 +3,14 @@
  * only some kinds of faults, since all at once hide each other.
  */
 import { DRIFT_FACTOR, leadMs, quarantineMs, type ValidityRules, validityMs } from "../clock/validity.ts";
+import type { LockerOptions } from "../options/options.ts";
 import { quorumOf } from "../quorum/tally.ts";
+import type { Property } from "../history/checkers.ts";
+import type { HistoryEvent } from "../history/history.ts";
 import type { Weather } from "./network.ts";
 import type { Prng } from "./prng.ts";
 import type { NoticeWeather } from "./server.ts";
+import type { SimLockerOptions, Simulation } from "./simulation.ts";
 
 const FAULTS = [
   "kill",
@@ -39,18 +43,39 @@ const FAULTS = [
   "crash a client",
 ] as const;
 
-export type Fault = (typeof FAULTS)[number];
+/** Of hardships only. */
+const EXTRA_FAULTS = [
+  "a stranger comes",
+  "flush all",
+  "lose the replicas",
+  "renew a replication id",
+  "swap databases",
+  "evict",
+  "lead to a twin",
+  "lead elsewhere",
+  "step all clocks",
+] as const;
+
+export type ExtraFault = (typeof EXTRA_FAULTS)[number];
+
+export type Fault = (typeof FAULTS)[number] | ExtraFault;
+
+export function isExtra(fault: Fault): fault is ExtraFault {
+  return EXTRA_FAULTS.some((extra) => extra === fault);
+}
 
 /** What S1 and the properties of time rest on, in the words of docs/safety.md. */
-const RIGHT_CLOCKS = "clocks of a majority are right";
+export const RIGHT_CLOCKS = "clocks of a majority are right";
 /** What S2, S3 and S4 rest on. */
 export const FENCES = "fences of nodes do not go back";
 
-const MEMORY_LOSSES: readonly Fault[] = [
+export const MEMORY_LOSSES: readonly Fault[] = [
   "kill, back with nothing",
   "kill, back with an old snapshot",
   "fail over with loss",
   "flush",
+  "flush all",
+  "swap databases",
 ];
 
 export interface Plan {
@@ -77,6 +102,22 @@ export interface Plan {
   readonly faultyMs: number;
   /** Of the assumptions behind S1, those this run breaks on purpose. */
   readonly broken: readonly string[];
+  readonly mode: LockerOptions["mode"];
+  /** How many fleets there are, of `nodes` servers each. */
+  readonly shards: number;
+  /** Servers that nobody knows at first. */
+  readonly spares: number;
+  /** Undefined for the library's default. */
+  readonly fenceTtlMs: number | undefined;
+  readonly waitReplicas: number;
+  /** Clocks of clients run at most so much faster or slower than they should. */
+  readonly clockSpread: number;
+  /** Whether locks are taken in bodies and handed to other processes, too. */
+  readonly hasAllWork: boolean;
+  /** Whether L2 and L4 are to be checked. */
+  readonly hasPace: boolean;
+  /** What cannot be seen in this run. */
+  readonly unchecked: readonly Property[];
 }
 
 /** Every so many runs break an assumption on purpose; S2–S4 must hold still. */
@@ -126,8 +167,22 @@ export function drawPlan(seed: string, prng: Prng): Plan {
       // A lock that expired while the clock was ahead is missing when it is right again: the documented hole.
       ...(faults.has("clock there and back") && wrong > 0 ? ["no clock goes there and back"] : []),
     ],
+    ...PLAIN,
   };
 }
+
+/** A run without hardships. */
+const PLAIN = {
+  mode: "quorum",
+  shards: 1,
+  spares: 0,
+  fenceTtlMs: undefined,
+  waitReplicas: 0,
+  clockSpread: 0.003,
+  hasAllWork: false,
+  hasPace: false,
+  unchecked: [],
+} as const;
 
 /** What the lockers of a run go by: the library's defaults, and the run's window. */
 function rulesOf(clockWindowMs: number): ValidityRules {
@@ -138,6 +193,48 @@ function rulesOf(clockWindowMs: number): ValidityRules {
 export function silenceMs({ isStrict, maxTtlMs, clockWindowMs }: Plan): number {
   return isStrict ? quarantineMs(Math.min(...maxTtlMs), rulesOf(clockWindowMs)) : 0;
 }
+
+/** By name, the servers of each shard. */
+export function shardsOf({ nodes, shards }: Plan): [string, string[]][] {
+  return Array.from({ length: shards }, (_, shard) => [
+    `s${shard + 1}`,
+    Array.from({ length: nodes }, (_each, index) => `n${shard * nodes + index + 1}`),
+  ]);
+}
+
+/** Which servers its clients know, as lockers are told of it. */
+export function placesOf(plan: Plan): Pick<SimLockerOptions, "knows" | "shards"> {
+  const shards = shardsOf(plan);
+  return plan.shards > 1 ? { shards: Object.fromEntries(shards) } : { knows: shards[0]?.[1] };
+}
+
+/** What all its clients run with. */
+export function optionsOf(plan: Plan): SimLockerOptions {
+  const { ttlMs, notify, mode, fenceTtlMs, clockWindowMs, isStrict, waitReplicas } = plan;
+  const common = { mode, ttlMs, notify, fenceTtlMs };
+  if (mode === "memory") return common;
+  const restartGuard = isStrict ? "strict" : "trust";
+  return { ...common, clockWindowMs, restartGuard, waitReplicas, ...placesOf(plan) };
+}
+
+/** L2 and L4 of a run with few faults: most of a node timeout would be too long, and so would be more than the way back of a node. */
+export function paceOf(plan: Plan, { clock, servers }: Simulation): HistoryEvent {
+  const { ttlMs, clockWindowMs, nodes, maxTtlMs } = plan;
+  return {
+    at: clock.now(),
+    type: "pace",
+    nodes: servers.map(({ name }) => name),
+    quorum: quorumOf(nodes),
+    promptMs: 0.8 * Math.max(20, ttlMs / 20),
+    returnMs: RECONNECT_MS_MAX + CHECKUP_MS + RETRY_MS_MAX + 3 * clockWindowMs,
+    lockMs: Math.max(...maxTtlMs) + RETRY_MS_MAX,
+  };
+}
+
+/** Connections that broke are dialled again after so long at the most, nodes in quarantine are met as often, and attempts made again. */
+const RECONNECT_MS_MAX = 1_000;
+const CHECKUP_MS = 250;
+const RETRY_MS_MAX = 750;
 
 /** How long any client may have to wait once all is healed: connections, quarantines, locks of the dead, and the others' turns. */
 export function recoveryMs({ maxTtlMs, clockWindowMs, clients }: Plan): number {

@@ -102,6 +102,11 @@ export class SimProcess {
     return begin;
   }
 
+  /** In µs, and never going back: the clock of the memory mode. */
+  micros(): number {
+    return Math.floor((WALL_START_MS + (this.localNow - this.#suspendedMs) * this.#rate) * 1_000);
+  }
+
   stepWall(ms: number): void {
     this.#wallStepMs += ms;
   }

@@ -3,12 +3,11 @@
  * alive, because a jump of its client's clock moves the end of its validity.
  */
 import type { HoldfastEvent } from "../events.ts";
-import type { HistoryEvent, Operation } from "../history/history.ts";
+import type { Condition, HistoryEvent, Operation } from "../history/history.ts";
 import type { Lease } from "../lease/lease.ts";
 import type { Vote } from "../node/lock-node.ts";
-import { quorumOf } from "../quorum/tally.ts";
 import type { SimProcess } from "./process.ts";
-import type { Execution, OpenTerms } from "./server.ts";
+import type { Execution, OpenTerms, SimServer } from "./server.ts";
 import type { Simulation } from "./simulation.ts";
 
 interface Held {
@@ -17,19 +16,22 @@ interface Held {
   until: number;
 }
 
+/** When a node could grant something to the least patient client, how many of them a lock takes, and on which a key is. */
+export interface RecorderTerms extends OpenTerms {
+  readonly quorum: number;
+  readonly fleetOf: (key: string) => readonly SimServer[];
+}
+
 export class Recorder {
   readonly events: HistoryEvent[] = [];
   readonly #simulation: Simulation;
   readonly #held = new Map<Operation, Held>();
-  readonly #quorum: number;
-  readonly #terms: OpenTerms;
+  readonly #terms: RecorderTerms;
   #operations = 0;
 
-  /** `terms`: when a node could grant something to the least patient client. */
-  constructor(simulation: Simulation, terms: OpenTerms) {
+  constructor(simulation: Simulation, terms: RecorderTerms) {
     this.#simulation = simulation;
     this.#terms = terms;
-    this.#quorum = quorumOf(simulation.servers.length);
     for (const server of simulation.servers) server.executed = (execution) => this.#executed(execution);
   }
 
@@ -47,7 +49,14 @@ export class Recorder {
     return op;
   }
 
-  acquired(op: Operation, process: SimProcess, lease: Lease, minValidityMs: number): void {
+  /** `adopts`: the operation whose lease it goes on with. */
+  acquired(
+    op: Operation,
+    process: SimProcess,
+    lease: Lease,
+    minValidityMs: number,
+    adopts?: Operation,
+  ): void {
     const until = this.#untilOf(process, lease);
     const { keys, holder, fence } = lease;
     // What was left when the grant was decided: this turn of the process may have stood still since.
@@ -62,10 +71,11 @@ export class Recorder {
       keys,
       holder,
       fence,
-      quorum: this.#quorum,
+      quorum: this.#terms.quorum,
       until,
       remainingMs,
       minValidityMs,
+      ...(adopts !== undefined && { adopts }),
     });
     this.#planLook(op);
   }
@@ -82,6 +92,16 @@ export class Recorder {
     this.add({ at: process.localNow, type: "releasing", client: process.name, op });
   }
 
+  detached(op: Operation, process: SimProcess): void {
+    this.#held.delete(op);
+    this.add({ at: process.localNow, type: "detached", client: process.name, op });
+  }
+
+  /** Conditions of nodes are complete where a pace is to be kept. */
+  condition(target: string, condition: Condition, isOn: boolean): void {
+    this.add({ at: this.#simulation.clock.now(), type: "condition", target, condition, isOn });
+  }
+
   crashed(process: SimProcess): void {
     for (const [op, held] of this.#held) if (held.process === process) this.#held.delete(op);
     this.add({ at: this.#simulation.clock.now(), type: "crashed", client: process.name });
@@ -89,8 +109,8 @@ export class Recorder {
 
   /** For a client's observer. */
   heard(process: SimProcess, event: HoldfastEvent): void {
-    if (event.type === "clock-rate") process.pace = event.rate;
-    if (event.type === "clock-jump" || event.type === "clock-rate") return this.#jumped(process);
+    if (event.type === "clock-jump") return this.#jumped(process);
+    if (event.type === "clock-rate") return this.#paced(process, event.rate);
     if (event.type !== "extended" && event.type !== "lost") return;
     const [op, held] = this.#find(process, event.fence, event.keys) ?? [];
     if (op === undefined || held === undefined) return;
@@ -117,6 +137,17 @@ export class Recorder {
     }
   }
 
+  /** Faster or slower from now on: the validity ends earlier or later than was said, by the clock of all. */
+  #paced(process: SimProcess, rate: number): void {
+    process.pace = rate;
+    for (const [op, held] of this.#held) {
+      if (held.process !== process || !process.undisturbed(() => held.lease.isHeld())) continue;
+      held.until = this.#untilOf(process, held.lease);
+      this.add({ at: process.localNow, type: "shortened", client: process.name, op, until: held.until });
+      this.#planLook(op);
+    }
+  }
+
   #find(process: SimProcess, fence: number, keys: readonly string[]): [Operation, Held] | undefined {
     return [...this.#held].find(
       ([, held]) => held.process === process && held.lease.fence === fence && held.lease.key === keys[0],
@@ -132,18 +163,21 @@ export class Recorder {
     const held = this.#held.get(op);
     if (held === undefined) return;
     const { until, lease } = held;
-    const { clock, servers } = this.#simulation;
+    const { clock } = this.#simulation;
     // Granted, and over before its holder ran again: nobody was told that it is held.
     if (until - LOOK_BEFORE_MS <= held.process.localNow) return;
     clock.at(until - LOOK_BEFORE_MS, () => {
       if (this.#held.get(op) !== held || held.until !== until) return;
+      const servers = this.#terms.fleetOf(lease.key);
       const open = servers.filter((server) => server.isOpenTo(lease.keys, lease.holder, this.#terms)).length;
-      this.add({ at: clock.now(), type: "open-nodes", op, open, quorum: this.#quorum });
+      this.add({ at: clock.now(), type: "open-nodes", op, open, quorum: this.#terms.quorum });
     });
   }
 
   #executed({ server, request, vote, before, after }: Execution): void {
     const { op, keys, holder } = request;
+    // Of strangers only their servers know: they ask for keys of their own, under other rules.
+    if (holder.startsWith(STRANGER)) return;
     this.add({
       at: this.#simulation.clock.now(),
       type: "vote",
@@ -160,6 +194,8 @@ export class Recorder {
 }
 
 const LOOK_BEFORE_MS = 0.01;
+/** How the names of those begin who are no clients of the run. */
+export const STRANGER = "stranger";
 
 function wordFor(vote: Vote): string {
   if (vote.kind !== "granted") return vote.reason;

@@ -4,7 +4,8 @@
  */
 import { VirtualClock } from "../clock/virtual-clock.ts";
 import { Locker } from "../locker.ts";
-import type { LockerOptions, QuorumOptions, SingleOptions } from "../options/options.ts";
+import { MemoryNode } from "../node/memory-node.ts";
+import type { LockerOptions, QuorumOptions } from "../options/options.ts";
 import { SimAdapter } from "./adapter.ts";
 import { Network } from "./network.ts";
 import { entropyFrom, Prng } from "./prng.ts";
@@ -20,8 +21,8 @@ export interface SimulationOptions {
 
 /** What a process runs with; the nodes are the simulation's. */
 export type SimLockerOptions = Partial<Omit<QuorumOptions, "nodes" | "mode" | "shards">> & {
-  /** Default `quorum`; `single` needs one server in `knows`. */
-  readonly mode?: QuorumOptions["mode"] | SingleOptions["mode"] | undefined;
+  /** Default `quorum`; `single` needs one server in `knows`; `memory` has one of this process alone. */
+  readonly mode?: LockerOptions["mode"] | undefined;
   /** Names of the servers this process knows; default all of them. */
   readonly knows?: readonly string[] | undefined;
   /** Names of the servers of each shard, instead of `knows`. */
@@ -91,6 +92,7 @@ export class Simulation {
     const locker = new Locker(optionsOf(mode, { owner: name, ...options }, fleet), {
       clocks: () => process.clocks(),
       entropy: entropyFrom(prng),
+      memory: (fenceTtlMs) => new MemoryNode(() => process.micros(), fenceTtlMs),
       warnOfQuarantine: () => {},
     });
     return {
@@ -134,9 +136,10 @@ type SimFleet = { readonly nodes: SimAdapter[] } | { readonly shards: Record<str
 
 /** Written out for each mode, which decides on the types of the others. */
 function optionsOf(
-  mode: "quorum" | "single",
+  mode: LockerOptions["mode"],
   options: Partial<Omit<QuorumOptions, "nodes" | "mode" | "shards">>,
   fleet: SimFleet,
 ): LockerOptions {
+  if (mode === "memory") return { mode, ...options };
   return mode === "quorum" ? { mode, ...options, ...fleet } : { mode, ...options, ...fleet };
 }

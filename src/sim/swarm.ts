@@ -2,12 +2,15 @@
  * One run of the swarm: a cluster, its clients and a nemesis from one seed; first anything goes, then everything is healed and must
  * work again; in the end the history is checked.
  */
-import { check, type Property, UNCONDITIONAL, type Violation } from "../history/checkers.ts";
+import { check, CHECKERS, type Property, UNCONDITIONAL, type Violation } from "../history/checkers.ts";
 import type { History } from "../history/history.ts";
+import { quorumOf } from "../quorum/tally.ts";
+import { type Hardship, hardened } from "./hardships.ts";
 import { Nemesis } from "./nemesis.ts";
-import { drawPlan, FENCES, type Plan, recoveryMs, silenceMs } from "./plan.ts";
+import { drawPlan, FENCES, optionsOf, paceOf, type Plan, recoveryMs, shardsOf, silenceMs } from "./plan.ts";
 import { Prng } from "./prng.ts";
 import { Recorder } from "./recorder.ts";
+import type { SimServer } from "./server.ts";
 import { type Client, Simulation } from "./simulation.ts";
 import { confirm, Resource, type Site, work } from "./workload.ts";
 
@@ -19,26 +22,28 @@ export interface Run {
 }
 
 /** All properties where the run keeps the assumptions, those without assumptions where it breaks some on purpose. */
-export async function runSeed(seed: string): Promise<Run> {
+export async function runSeed(seed: string, hardships: readonly Hardship[] = []): Promise<Run> {
   const prng = new Prng(seed);
-  const plan = drawPlan(seed, prng.fork("plan"));
-  const simulation = new Simulation({ seed, nodes: plan.nodes });
+  const plan = hardened(drawPlan(seed, prng.fork("plan")), hardships, prng.fork("hardships"));
+  const simulation = new Simulation({ seed, nodes: plan.nodes * plan.shards + plan.spares });
   const { history, trouble } = await new SwarmRun(plan, simulation, prng).run();
   const violations = [...check(history, propertiesOf(plan)), ...trouble];
   return { plan, history, violations, virtualMs: simulation.clock.now() };
 }
 
-const ALL: readonly Property[] = ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "L1"];
+const ALL = Object.keys(CHECKERS) as readonly Property[];
 
 const RESTS_ON_FENCES: readonly Property[] = ["S2", "S3", "S4"];
 
-function propertiesOf({ broken }: Plan): readonly Property[] {
-  if (broken.length === 0) return ALL;
+function propertiesOf({ broken, unchecked }: Plan): readonly Property[] {
+  if (broken.length === 0) return ALL.filter((property) => !unchecked.includes(property));
   return UNCONDITIONAL.filter((property) => !broken.includes(FENCES) || !RESTS_ON_FENCES.includes(property));
 }
 
 /** After this the servers have forgotten all locks, and whatever was owed to them has been given up. */
 const GRACE_MS = 30_000;
+
+const WARM_UP_MS = 1_000;
 
 class SwarmRun {
   readonly #plan: Plan;
@@ -57,16 +62,35 @@ class SwarmRun {
     this.#recorder = new Recorder(simulation, {
       clockWindowMs: plan.clockWindowMs,
       silenceMs: silenceMs(plan),
+      quorum: quorumOf(plan.nodes),
+      fleetOf: (key) => this.#fleetOf(key),
     });
     const end = plan.faultyMs;
-    const isOn = () => simulation.clock.now() < end;
-    this.#site = { plan, simulation, recorder: this.#recorder, resource: new Resource(), isOn };
+    this.#site = {
+      plan,
+      simulation,
+      recorder: this.#recorder,
+      resource: new Resource(),
+      clients: () => this.#clients,
+      isOn: () => simulation.clock.now() < end,
+    };
+  }
+
+  /** The servers that have this key. */
+  #fleetOf(key: string): readonly SimServer[] {
+    const { nodes, shards } = this.#plan;
+    const { servers } = this.#simulation;
+    const home = this.#clients[0]?.locker.shardOf(key);
+    const first =
+      shards === 1 || home === undefined ? 0 : shardsOf(this.#plan).findIndex(([name]) => name === home);
+    return servers.slice(first * nodes, (first + 1) * nodes);
   }
 
   async run(): Promise<{ history: History; trouble: readonly Violation[] }> {
     const simulation = this.#simulation;
     simulation.network.weather = this.#plan.weather;
-    for (const server of simulation.servers) server.noticeWeather = this.#plan.noticeWeather;
+    for (const server of simulation.servers)
+      Object.assign(server, { noticeWeather: this.#plan.noticeWeather, replicas: this.#plan.waitReplicas });
     for (let index = 0; index < this.#plan.clients; index++) this.#start(index);
     if (this.#plan.isDeclared) await this.#declare();
     const nemesis = new Nemesis(
@@ -79,6 +103,7 @@ class SwarmRun {
       },
       this.#prng.fork("nemesis"),
     );
+    if (this.#plan.hasPace) this.#setPace();
     nemesis.begin();
     this.#clients.forEach((client, index) => this.#work(client, index));
     await simulation.pass(this.#plan.faultyMs - simulation.clock.now());
@@ -89,18 +114,20 @@ class SwarmRun {
     return { history: this.#recorder.events, trouble: this.#trouble };
   }
 
+  /** When clients have met their nodes, and know their clocks as they are from now on. */
+  #setPace(): void {
+    const { clock } = this.#simulation;
+    clock.at(clock.now() + WARM_UP_MS, () => this.#recorder.add(paceOf(this.#plan, this.#simulation)));
+  }
+
   #start(index: number): Client {
-    const { ttlMs, maxTtlMs, clockWindowMs, isStrict, notify } = this.#plan;
     const prng = this.#prng.fork(`client ${index} start ${this.#starts++}`);
     // Filled in below: the observer hears of nothing before the client has asked for something.
     const heard: { by?: Client } = {};
     const client = this.#simulation.start(`c${index + 1}`, {
-      ttlMs,
-      clockWindowMs,
-      notify,
-      maxTtlMs: maxTtlMs[index],
-      restartGuard: isStrict ? "strict" : "trust",
-      clockRate: clockRateOf(prng.between(-0.003, 0.003)),
+      ...optionsOf(this.#plan),
+      maxTtlMs: this.#plan.maxTtlMs[index],
+      clockRate: clockRateOf(prng.between(-0.003, 0.003), this.#plan.clockSpread),
       observer: (event) => heard.by && this.#recorder.heard(heard.by.process, event),
     });
     heard.by = client;
@@ -155,9 +182,11 @@ class SwarmRun {
 }
 
 /** Of a drift in ±0.3 %. One client in ten is slewed by its NTP, as fast as chrony does it by default; which, was drawn with the drift. */
-function clockRateOf(drift: number): number {
+function clockRateOf(drift: number, spread: number): number {
+  if (spread > DRIFT_MAX) return 1 + (drift / DRIFT_MAX) * spread;
   return drift < SLEWED_BELOW ? 1 - CHRONY_SLEW : 1 + drift;
 }
 
+const DRIFT_MAX = 0.003;
 const SLEWED_BELOW = -0.0024;
 const CHRONY_SLEW = 0.083333;

@@ -4,13 +4,15 @@
  */
 import {
   AcquireTimeoutError,
+  ConfigError,
   LeaseLostError,
   LockerClosedError,
   OptionRangeError,
   QuorumUnreachableError,
 } from "../errors.ts";
 import type { Operation } from "../history/history.ts";
-import type { Lease } from "../lease/lease.ts";
+import type { Lease, LeaseToken } from "../lease/lease.ts";
+import type { AcquireOptions } from "../options/options.ts";
 import type { Plan } from "./plan.ts";
 import type { Prng } from "./prng.ts";
 import type { Recorder } from "./recorder.ts";
@@ -21,6 +23,8 @@ export interface Site {
   readonly simulation: Simulation;
   readonly recorder: Recorder;
   readonly resource: Resource;
+  /** Those that live now. */
+  readonly clients: () => readonly Client[];
   /** False when the faulty phase is over. */
   isOn: () => boolean;
 }
@@ -79,13 +83,32 @@ async function confirmed(
 async function oneSection(client: Client, index: number, site: Site, prng: Prng): Promise<void> {
   const { plan, recorder } = site;
   const { process, locker } = client;
-  const keys = prng.chance(0.2) ? plan.keys : [prng.pick(["red", ...plan.keys])];
+  const keys = prng.chance(0.2) ? together(plan.keys, locker) : [prng.pick(["red", ...plan.keys])];
+  const options = drawOptions(client, index, plan, prng);
+  const op = recorder.acquiring(process, keys, false);
+  try {
+    mayStop(client, site, prng);
+    if (plan.hasAllWork && prng.chance(0.3)) return await inBody(op, client, site, prng, keys, options);
+    const lease = await (prng.chance(0.3) ? locker.tryAcquire(keys, options) : locker.acquire(keys, options));
+    if (lease === undefined) return notAcquired(op, client, site, "CONTENDED");
+    recorder.acquired(op, process, lease, boundOf(options));
+    await hold(op, lease, client, site, prng);
+  } catch (error) {
+    const isLost = plan.hasAllWork && error instanceof LeaseLostError;
+    if (!isLost && !isExpected(error, site, options.signal)) throw error;
+    notAcquired(op, client, site, codeOf(error));
+  }
+}
+
+type Wish = AcquireOptions & { readonly minValidityMs: number; readonly signal: AbortSignal };
+
+function drawOptions({ process }: Client, index: number, plan: Plan, prng: Prng): Wish {
   const ttlMs = prng.chance(0.3) ? prng.int(plan.ttlMs, plan.maxTtlMs[index] ?? plan.ttlMs) : plan.ttlMs;
   const minValidityMs = ttlMs * prng.pick([0.05, 0.1, 0.3]);
   const giveUp = new AbortController();
   if (prng.chance(0.1))
     void process.sleep(prng.between(0, ttlMs)).then(() => giveUp.abort(new Error("given up")));
-  const options = {
+  return {
     ttlMs,
     minValidityMs,
     autoExtend: prng.chance(0.5),
@@ -93,24 +116,95 @@ async function oneSection(client: Client, index: number, site: Site, prng: Prng)
     waitMs: prng.pick([0, 0.2, 1, 3]) * ttlMs,
     maxHoldMs: prng.chance(0.1) ? prng.between(0.2, 3) * ttlMs : undefined,
   };
-  const op = recorder.acquiring(process, keys, false);
-  try {
-    mayStop(client, site, prng);
-    const lease = await (prng.chance(0.3) ? locker.tryAcquire(keys, options) : locker.acquire(keys, options));
-    if (lease === undefined) return notAcquired(op, client, site, "CONTENDED");
-    recorder.acquired(op, process, lease, options.maxHoldMs === undefined ? minValidityMs : 0);
-    await hold(op, lease, client, site, prng);
-  } catch (error) {
-    if (!isExpected(error, giveUp.signal)) throw error;
-    notAcquired(op, client, site, codeOf(error));
-  }
+}
+
+/** What must be left of its validity; who holds it for less than that from the start has asked for nothing. */
+function boundOf({ minValidityMs, maxHoldMs }: Wish): number {
+  return maxHoldMs === undefined ? minValidityMs : 0;
 }
 
 function notAcquired(op: Operation, { process }: Client, { recorder }: Site, code: string): void {
   recorder.add({ at: process.localNow, type: "not-acquired", client: process.name, op, code });
 }
 
+/** Those that live where the first one does: a lock of several keys is on one shard. */
+function together(keys: readonly string[], locker: Client["locker"]): readonly string[] {
+  const home = locker.shardOf(keys[0] ?? "");
+  return keys.filter((key) => locker.shardOf(key) === home);
+}
+
+/** The work in `using`, which releases by itself. */
+async function inBody(
+  op: Operation,
+  client: Client,
+  site: Site,
+  prng: Prng,
+  keys: readonly string[],
+  options: Wish,
+): Promise<void> {
+  const { process, locker } = client;
+  const { recorder } = site;
+  await locker.using(keys, options, async (lease) => {
+    recorder.acquired(op, process, lease, boundOf(options));
+    await workUnder(op, lease, client, site, prng);
+    recorder.releasing(op, process);
+  });
+}
+
 async function hold(op: Operation, lease: Lease, client: Client, site: Site, prng: Prng): Promise<void> {
+  const { plan, recorder } = site;
+  const { process } = client;
+  await workUnder(op, lease, client, site, prng);
+  if (plan.hasAllWork && prng.chance(0.3)) return handOn(op, lease, client, site, prng);
+  recorder.releasing(op, process);
+  mayStop(client, site, prng);
+  const { outcome } = await lease.release();
+  recorder.add({ at: process.localNow, type: "released", client: process.name, op, outcome });
+}
+
+/** Lets go of it, and another process goes on with it after a while, if it can. */
+async function handOn(op: Operation, lease: Lease, client: Client, site: Site, prng: Prng): Promise<void> {
+  const { recorder, plan } = site;
+  recorder.detached(op, client.process);
+  mayStop(client, site, prng);
+  let token: LeaseToken;
+  try {
+    token = await lease.detach();
+  } catch (error) {
+    if (error instanceof LeaseLostError) return;
+    throw error;
+  }
+  const heir = prng.pick([client, ...site.clients()]);
+  await heir.process.sleep(prng.pick([0, 0.1, 1]) * plan.ttlMs * prng.next());
+  await adopt(token, op, heir, site, prng);
+}
+
+async function adopt(
+  token: LeaseToken,
+  from: Operation,
+  heir: Client,
+  site: Site,
+  prng: Prng,
+): Promise<void> {
+  const { process, locker } = heir;
+  const { recorder, plan } = site;
+  const op = recorder.acquiring(process, token.keys, false);
+  const minValidityMs = 0.2 * plan.ttlMs;
+  try {
+    mayStop(heir, site, prng);
+    const lease = await locker.adopt(token, { minValidityMs, autoExtend: prng.chance(0.5) });
+    recorder.acquired(op, process, lease, minValidityMs, from);
+    await workUnder(op, lease, heir, site, prng);
+    recorder.releasing(op, process);
+    const { outcome } = await lease.release();
+    recorder.add({ at: process.localNow, type: "released", client: process.name, op, outcome });
+  } catch (error) {
+    if (!(error instanceof LeaseLostError) && !isExpected(error, site)) throw error;
+    notAcquired(op, heir, site, codeOf(error));
+  }
+}
+
+async function workUnder(op: Operation, lease: Lease, client: Client, site: Site, prng: Prng): Promise<void> {
   const { plan, recorder } = site;
   const { process } = client;
   const sectionMs = prng.pick([0, 0.02, 0.1, 0.5, 2]) * plan.ttlMs * prng.next();
@@ -126,10 +220,6 @@ async function hold(op: Operation, lease: Lease, client: Client, site: Site, prn
     if (!isHeld && prng.chance(0.8)) break;
   }
   if (prng.chance(0.05)) write(op, lease, client, site);
-  recorder.releasing(op, process);
-  mayStop(client, site, prng);
-  const { outcome } = await lease.release();
-  recorder.add({ at: process.localNow, type: "released", client: process.name, op, outcome });
 }
 
 /** A fault at named points: the process stands still while requests or replies of its next call are under way. */
@@ -170,12 +260,14 @@ function write(
   });
 }
 
-function isExpected(error: unknown, signal: AbortSignal): boolean {
+function isExpected(error: unknown, site: Site, signal?: AbortSignal): boolean {
   return (
     error instanceof AcquireTimeoutError ||
     error instanceof QuorumUnreachableError ||
     error instanceof LockerClosedError ||
-    (signal.aborted && error === signal.reason)
+    // Met for the first time while one name leads to another's server.
+    (error instanceof ConfigError && site.plan.faults.has("lead to a twin")) ||
+    (signal?.aborted === true && error === signal.reason)
   );
 }
 

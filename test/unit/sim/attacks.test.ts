@@ -370,3 +370,31 @@ describe("G6: a name that leads there and back", () => {
   it("nor does a client get in that did not see it, once one is back that did", () =>
     flapped("unseen", ({ a }) => [a]));
 });
+
+describe("found by the swarm, at a pace", () => {
+  it.fails(
+    "who waits for one key is told of it, although its process waits for that and another one",
+    async () => {
+      const here = await fleet("one of two", 3, { ttlMs: 20_000 });
+      const { simulation, a, b } = here;
+      await simulation.run(a.locker.acquire("red"));
+      const green = await simulation.run(a.locker.acquire("green"));
+      const both = outcomeOf(b.locker.acquire(["red", "green"], { waitMs: 3_000 }));
+      await simulation.pass(100);
+      const one = b.locker.acquire("green", { waitMs: 10_000 });
+      await simulation.pass(100);
+      // Until the first of them has looked again whether it can have both.
+      let looks = 0;
+      for (const each of simulation.servers)
+        each.executed = ({ request }) => {
+          if (request.op === "acquire" && request.keys.length === 2) looks++;
+        };
+      while (looks < 3) await simulation.pass(1);
+      await simulation.pass(5);
+      const began = simulation.clock.now();
+      await simulation.run(Promise.all([one, green.release()]));
+      expect(simulation.clock.now() - began).toBeLessThan(10);
+      await simulation.run(both);
+    },
+  );
+});
