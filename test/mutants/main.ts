@@ -39,7 +39,7 @@ const COPIED = [
 const SEEDS = 200;
 const FIRST_SEED = 1;
 /** A bug may make a run endless: that is found, too. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 const TABLE = "test/chaos/README.md";
 const TABLE_BEGIN = "<!-- mutants -->";
 const TABLE_END = "<!-- /mutants -->";
